@@ -1,0 +1,1 @@
+"""World models that work across many worlds."""

@@ -1,0 +1,1 @@
+"""What everything may know: types, errors, random keys, numerics."""

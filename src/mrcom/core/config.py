@@ -1,0 +1,70 @@
+"""Frozen dataclasses as configuration: JSON there and back, hash, difference."""
+
+import dataclasses
+import hashlib
+import json
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from mrcom.core.errors import ConfigError, unknown
+
+T = TypeVar("T")
+
+
+def to_json(value: Any) -> Any:
+    """Dataclasses, tuples and mappings as plain JSON values."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): to_json(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    return value
+
+
+def from_json(kind: type[T], value: Mapping[str, Any]) -> T:
+    """The inverse of `to_json` for a dataclass whose fields are typed.
+
+    Raises:
+        ConfigError: a field is unknown or missing, named with the nearest known one.
+    """
+    hints = typing.get_type_hints(kind)
+    names = {f.name for f in dataclasses.fields(kind)}  # ty: ignore[invalid-argument-type]
+    for name in value:
+        if name not in names:
+            raise unknown(f"field of {kind.__name__}", name, names)
+    try:
+        return kind(**{name: _restore(hints[name], item) for name, item in value.items()})
+    except TypeError as error:
+        raise ConfigError(f"{kind.__name__} cannot be read: {error}.") from error
+
+
+def _restore(hint: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return from_json(hint, value)  # ty: ignore[invalid-argument-type]
+    if typing.get_origin(hint) is tuple and isinstance(value, list):
+        inner = typing.get_args(hint)
+        kinds = [inner[0]] * len(value) if inner[-1:] == (Ellipsis,) else list(inner)
+        return tuple(_restore(k, item) for k, item in zip(kinds, value, strict=True))
+    return value
+
+
+def canonical(value: Any) -> str:
+    """One line of JSON that is the same for equal values on every machine."""
+    return json.dumps(to_json(value), sort_keys=True, separators=(",", ":"))
+
+
+def short_hash(value: Any) -> str:
+    """Twelve hexadecimal digits of the value's canonical JSON."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:12]
+
+
+def difference(old: Any, new: Any, at: str = "") -> dict[str, tuple[Any, Any]]:
+    """Dotted names of the leaves in which two JSON values differ, with both values."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        found: dict[str, tuple[Any, Any]] = {}
+        for name in sorted(old.keys() | new.keys()):
+            found |= difference(old.get(name), new.get(name), f"{at}.{name}" if at else name)
+        return found
+    return {} if old == new else {at: (old, new)}

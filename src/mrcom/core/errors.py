@@ -1,0 +1,32 @@
+"""Everything that can go wrong, in five classes; each message is one sentence or two."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class MrcomError(Exception):
+    """Something the user can mend: the command line prints it and exits with code 2."""
+
+
+class ConfigError(MrcomError, ValueError):
+    """A setting, or a pair of settings, that cannot work."""
+
+
+class RunFolderError(MrcomError):
+    """A run folder that exists, is missing, cannot be written or is not ours."""
+
+
+class CheckpointError(MrcomError):
+    """A checkpoint of another version, shape or configuration, or a damaged one."""
+
+
+class TrainingDivergedError(MrcomError):
+    """A loss or a simulation that is no longer finite."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> ConfigError:
+    """An error that names the value, the nearest legal one and all legal ones."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.3)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return ConfigError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names)}.")
