@@ -1,0 +1,187 @@
+"""What has been seen: a ring of episodes per scenario, in memory, of a known size."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from mrcom.core.errors import CheckpointError, ConfigError, TrainingDivergedError
+from mrcom.core.types import Layout, Steps
+
+
+def bytes_per_episode(layout: Layout, steps: int) -> int:
+    """Memory [bytes] of one stored episode of so many steps, known before any is taken."""
+    one_step = 4 * (layout.obs + layout.act + 1) + 1  # float32 obs, action, reward; one bool
+    return steps * one_step
+
+
+def capacity_within(byte_budget: int, num_scenarios: int, layout: Layout, steps: int = 1001) -> int:
+    """How many episodes of each scenario fit into a budget.
+
+    Raises:
+        ConfigError: not even one episode per scenario fits.
+    """
+    one = bytes_per_episode(layout, steps)
+    capacity = byte_budget // (one * num_scenarios)
+    if capacity < 1:
+        raise ConfigError(
+            f"A replay budget of {byte_budget / 2**20:.1f} MiB cannot hold one episode of each of "
+            f"{num_scenarios} scenarios. Give at least {one * num_scenarios / 2**20:.1f} MiB, "
+            "or train on fewer scenarios."
+        )
+    return capacity
+
+
+@dataclasses.dataclass(frozen=True)
+class Ring:
+    """The arrays of a store: N scenarios, each with E slots for an episode of T steps."""
+
+    obs: Float[np.ndarray, "N E T O"]
+    action: Float[np.ndarray, "N E T A"]
+    reward: Float[np.ndarray, "N E T"]
+    is_terminal: Bool[np.ndarray, "N E T"]
+    length: Int[np.ndarray, "N E"]
+    """Steps of the episode in a slot, its first one included; 0 where there is none."""
+
+
+class Store:
+    """The latest episodes of every scenario; the oldest of a scenario makes room for its newest.
+
+    A scenario has slots of its own, so that one that is collected more often never pushes
+    out another. Memory is reserved once; the system hands it out as slots fill up.
+
+    Attributes:
+        ring: the arrays, to be read and not written to.
+        layout: widths of an observation and of an action.
+        steps: longest episode, its first step included.
+        capacity: episodes a scenario can hold.
+    """
+
+    def __init__(
+        self, num_scenarios: int, layout: Layout, *, steps: int = 1001, capacity: int
+    ) -> None:
+        for name, value in (("num_scenarios", num_scenarios), ("capacity", capacity)):
+            if value < 1:
+                raise ConfigError(f"Store.{name}={value} must be at least 1.")
+        if steps < 2:
+            raise ConfigError(f"Store.steps={steps} must be at least 2: a start and one step.")
+        self.layout, self.steps, self.capacity = layout, steps, capacity
+        slots = (num_scenarios, capacity, steps)
+        self.ring = Ring(
+            obs=np.zeros((*slots, layout.obs), np.float32),
+            action=np.zeros((*slots, layout.act), np.float32),
+            reward=np.zeros(slots, np.float32),
+            is_terminal=np.zeros(slots, np.bool_),
+            length=np.zeros(slots[:2], np.int64),
+        )
+        self._added = np.zeros(num_scenarios, np.int64)
+        self._env_steps = 0
+
+    @property
+    def num_scenarios(self) -> int:
+        """How many scenarios have slots."""
+        return len(self._added)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory [bytes] that the full store takes."""
+        return self.num_scenarios * self.capacity * bytes_per_episode(self.layout, self.steps)
+
+    @property
+    def added(self) -> Int[np.ndarray, " N"]:
+        """Episodes ever added to each scenario, those already pushed out included."""
+        return self._added.copy()
+
+    @property
+    def num_episodes(self) -> int:
+        """Episodes ever added."""
+        return int(self._added.sum())
+
+    @property
+    def num_env_steps(self) -> int:
+        """Transitions ever added: the steps of an episode without its first."""
+        return self._env_steps
+
+    def add(
+        self,
+        scenarios: Int[np.ndarray, " B"],
+        steps: Steps,
+        lengths: Int[np.ndarray, " B"] | None = None,
+    ) -> None:
+        """Takes in one trajectory per row, oldest first where a scenario has several.
+
+        Args:
+            scenarios: index of the scenario of each row.
+            steps: the trajectories, padded to the store's widths, raw units.
+            lengths: steps that count in each row; all of them when absent.
+
+        Raises:
+            ConfigError: a trajectory that is too long, or an unknown scenario.
+            TrainingDivergedError: a value that is not finite; the scenario is named.
+        """
+        rows, longest = steps.reward.shape
+        lengths = np.full(rows, longest) if lengths is None else lengths
+        self._check(scenarios, steps, lengths)
+        for row, (scenario, length) in enumerate(zip(scenarios, lengths, strict=True)):
+            place = (scenario, self._added[scenario] % self.capacity)
+            for name in ("obs", "action", "reward", "is_terminal"):
+                slot = getattr(self.ring, name)[place]
+                slot[:length] = getattr(steps, name)[row, :length]
+                slot[length:] = 0
+            self.ring.length[place] = length
+            self._added[scenario] += 1
+            self._env_steps += int(length) - 1
+
+    def _check(self, scenarios: np.ndarray, steps: Steps, lengths: np.ndarray) -> None:
+        longest, rows = int(lengths.max(initial=2)), len(scenarios)
+        if len(steps.reward) != rows:
+            raise ConfigError(
+                f"{len(steps.reward)} trajectories came with {rows} scenario indices."
+            )
+        if longest > min(self.steps, steps.reward.shape[1]) or lengths.min(initial=2) < 2:
+            raise ConfigError(
+                f"Episodes of {lengths.min()} to {longest} steps cannot be stored; "
+                f"2 to {min(self.steps, steps.reward.shape[1])} are possible."
+            )
+        if rows and not 0 <= scenarios.min() <= scenarios.max() < self.num_scenarios:
+            raise ConfigError(
+                f"Scenario indices {scenarios.min()} to {scenarios.max()} are not all among the "
+                f"store's 0 to {self.num_scenarios - 1}."
+            )
+        for name in ("obs", "action", "reward"):
+            finite = np.isfinite(getattr(steps, name)).reshape(rows, -1).all(1)
+            if not finite.all():
+                bad = int(scenarios[np.argmin(finite)])
+                raise TrainingDivergedError(f"Scenario {bad} gave a {name} that is not finite.")
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """All that `restore` needs, as arrays; slots that nobody has used yet are left out."""
+        used = self._used(self._added)
+        arrays = {f.name: getattr(self.ring, f.name)[:, :used] for f in dataclasses.fields(Ring)}
+        counters = {"added": self._added, "env_steps": np.asarray(self._env_steps)}
+        return {name: array.copy() for name, array in (arrays | counters).items()}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Becomes the store whose `state_dict` this is.
+
+        Raises:
+            CheckpointError: it was a store of other sizes.
+        """
+        used = self._used(np.asarray(state["added"]))
+        for field in dataclasses.fields(Ring):
+            mine, given = getattr(self.ring, field.name), np.asarray(state[field.name])
+            wanted = (self.num_scenarios, used, *mine.shape[2:])
+            if given.shape != wanted:
+                raise CheckpointError(
+                    f"The stored {field.name} has shape {given.shape}, this store needs {wanted}. "
+                    "Use the scenarios and the replay size of the run that was stopped."
+                )
+        for field in dataclasses.fields(Ring):
+            mine = getattr(self.ring, field.name)
+            mine[:, :used], mine[:, used:] = state[field.name], 0
+        self._added = np.array(state["added"], np.int64)
+        self._env_steps = int(state["env_steps"])
+
+    def _used(self, added: np.ndarray) -> int:
+        return int(np.clip(added.max(), 1, self.capacity))  # never an array without entries

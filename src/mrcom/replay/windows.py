@@ -1,0 +1,124 @@
+"""Which steps make a batch: windows of equally many steps from equally weighted scenarios."""
+
+import dataclasses
+
+import jax
+import numpy as np
+from jaxtyping import Int
+
+from mrcom.core.errors import ConfigError
+from mrcom.core.types import Batch, Masks, Prompt
+from mrcom.replay.store import Store
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """B places in a store: the first trained step of each window."""
+
+    scenario: Int[np.ndarray, " B"]
+    slot: Int[np.ndarray, " B"]
+    start: Int[np.ndarray, " B"]
+
+
+def sample_batch(
+    store: Store,
+    masks: Masks,
+    prompts: Prompt,
+    rng: np.random.Generator,
+    *,
+    num_scenarios: int,
+    per_scenario: int,
+    context: int,
+    length: int,
+) -> Batch:
+    """Windows of distinct scenarios, `per_scenario` from each, as one batch.
+
+    Rows k * per_scenario to (k + 1) * per_scenario belong to the k-th scenario drawn.
+
+    Args:
+        store: what has been seen.
+        masks: of all scenarios of the store.
+        prompts: of all scenarios of the store; they fill the context where an episode
+            has no earlier step.
+        rng: the only source of randomness.
+        num_scenarios: scenarios in the batch; all that have data where there are fewer.
+        per_scenario: windows from each.
+        context: steps W before the first trained one.
+        length: steps T that are trained on.
+
+    Raises:
+        ConfigError: no stored episode has `length` steps.
+    """
+    windows = draw_windows(
+        store, rng, num_scenarios=num_scenarios, per_scenario=per_scenario, length=length
+    )
+    return gather(store, masks, prompts, windows, context=context, length=length)
+
+
+def draw_windows(
+    store: Store, rng: np.random.Generator, *, num_scenarios: int, per_scenario: int, length: int
+) -> Windows:
+    """Distinct scenarios at random, then windows, each possible one equally likely.
+
+    An episode of fewer than `length` steps is never drawn.
+
+    Raises:
+        ConfigError: no stored episode is long enough.
+    """
+    possible = np.maximum(store.ring.length - length + 1, 0)  # windows in each slot
+    seen = np.flatnonzero(possible.any(axis=1))
+    if not len(seen):
+        raise ConfigError(
+            f"No stored episode has the {length} steps of a training window; the longest has "
+            f"{store.ring.length.max()}. Collect more, or train on shorter windows."
+        )
+    scenario = rng.permutation(seen)[:num_scenarios]
+    until = np.cumsum(possible[scenario], axis=1)
+    number = rng.integers(until[:, -1:], size=(len(scenario), per_scenario))
+    slot = (number[:, :, None] >= until[:, None, :]).sum(axis=2)
+    before = np.take_along_axis(until - possible[scenario], slot, axis=1)
+    return Windows(np.repeat(scenario, per_scenario), slot.ravel(), (number - before).ravel())
+
+
+def gather(
+    store: Store,
+    masks: Masks,
+    prompts: Prompt,
+    windows: Windows,
+    *,
+    context: int,
+    length: int,
+) -> Batch:
+    """The steps at the given places, with the prompt before an episode's first step."""
+    scenario, slot = windows.scenario[:, None], windows.slot[:, None]
+    time = windows.start[:, None] + np.arange(-context, length)  # below 0: before the episode
+    ring, stored = store.ring, np.maximum(time, 0)
+    steps = {
+        "obs": ring.obs[scenario, slot, stored],
+        "action": ring.action[scenario, slot, stored],
+        "reward": ring.reward[scenario, slot, stored],
+    }
+    ends = ring.is_terminal[scenario, slot, stored]
+    valid = np.ones(time.shape, np.float32)
+    row, column = np.nonzero(time < 0)
+    if len(row):
+        # The prompt's last step stands right before the episode's first.
+        place = prompts.valid.shape[1] + time[row, column]
+        there = (place >= 0).astype(np.float32)
+        chosen = windows.scenario[row], np.maximum(place, 0)
+        valid[row, column] = np.asarray(prompts.valid)[chosen] * there
+        for name, array in steps.items():
+            fill = np.asarray(getattr(prompts, name))[chosen]
+            array[row, column] = np.where(
+                valid[row, column].reshape(-1, *[1] * (fill.ndim - 1)) > 0, fill, 0
+            )
+        ends[row, column] = False
+    arrays = steps | {
+        "is_terminal": ends,
+        "valid": valid,
+        "obs_mask": masks.obs[windows.scenario],
+        "act_mask": masks.act[windows.scenario],
+        "scenario": windows.scenario.astype(np.int32),
+        "body": masks.body[windows.scenario].astype(np.int32),
+    }
+    return Batch(**jax.device_put(arrays))
