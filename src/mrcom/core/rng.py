@@ -1,11 +1,12 @@
 """Random keys with names."""
 
 import types
-import zlib
 
 import jax
-import numpy as np
 from jaxtyping import PRNGKeyArray
+
+from mrcom.core.generators import named_generator as named_generator
+from mrcom.core.generators import number_of
 
 
 def root_key(seed: int) -> PRNGKeyArray:
@@ -23,15 +24,5 @@ def named_keys(key: PRNGKeyArray, *names: str) -> types.SimpleNamespace:
     stream unchanged when a new consumer is added: old runs stay comparable.
     """
     return types.SimpleNamespace(
-        **{name: jax.random.fold_in(key, _number_of(name)) for name in names}
+        **{name: jax.random.fold_in(key, number_of(name)) for name in names}
     )
-
-
-def named_generator(seed: int, *names: str | int) -> np.random.Generator:
-    """A NumPy generator of its own for every (seed, names); the same on every machine."""
-    numbers = [name if isinstance(name, int) else _number_of(name) for name in names]
-    return np.random.default_rng([seed, *numbers])
-
-
-def _number_of(name: str) -> int:
-    return zlib.crc32(name.encode()) & 0x7FFFFFFF

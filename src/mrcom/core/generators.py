@@ -1,0 +1,16 @@
+"""NumPy generators with names: the half of `core.rng` that needs no JAX."""
+
+import zlib
+
+import numpy as np
+
+
+def named_generator(seed: int, *names: str | int) -> np.random.Generator:
+    """A NumPy generator of its own for every (seed, names); the same on every machine."""
+    numbers = [name if isinstance(name, int) else number_of(name) for name in names]
+    return np.random.default_rng([seed, *numbers])
+
+
+def number_of(name: str) -> int:
+    """A fixed 31-bit number for a name."""
+    return zlib.crc32(name.encode()) & 0x7FFFFFFF

@@ -1,0 +1,41 @@
+"""The NumPy half of `core.types`: importable without JAX, so that listings start at once."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Common widths of several bodies, and the order of the bodies.
+
+    Attributes:
+        bodies: names; a body's index here chooses its normaliser.
+        obs: width of a padded observation.
+        act: width of a padded action.
+    """
+
+    bodies: tuple[str, ...]
+    obs: int
+    act: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Masks:
+    """For each of N scenarios, which padded entries are real (1) and which are not (0)."""
+
+    obs: Float[np.ndarray, "N O"]
+    act: Float[np.ndarray, "N A"]
+    body: Int[np.ndarray, " N"]
+    """Index into `Layout.bodies`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """N trajectories of T steps side by side, as a rollout returns them. Padded, raw units."""
+
+    obs: Float[np.ndarray, "N T O"]
+    action: Float[np.ndarray, "N T A"]
+    reward: Float[np.ndarray, "N T"]
+    is_terminal: Bool[np.ndarray, "N T"]
