@@ -1,0 +1,125 @@
+"""A bar with time left for every long step; plain lines where nobody watches a terminal."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Generator
+from typing import Any, Protocol
+
+
+class Bar(Protocol):
+    """What a long step is given to say how far it is."""
+
+    def advance(self, by: int = 1, text: str = "") -> None:
+        """Say that `by` more units are done; a non-empty `text` replaces the last one."""
+        ...
+
+
+class SilentBar:
+    """Says nothing: for callers that nobody watches."""
+
+    def advance(self, by: int = 1, text: str = "") -> None:
+        """Do nothing."""
+
+
+class LineBar:
+    """A line of text every `interval_s` seconds and one at the end: for logs and pipes."""
+
+    def __init__(self, title: str, total: int, stream: Any, interval_s: float):
+        self._title, self._total, self._stream = title, total, stream
+        self._interval_s = interval_s
+        self._done, self._text = 0, ""
+        self._start = self._last = time.monotonic()
+
+    def advance(self, by: int = 1, text: str = "") -> None:
+        """Count, and print when the last line is old enough."""
+        self._done += by
+        self._text = text or self._text
+        now = time.monotonic()
+        if now - self._last >= self._interval_s and self._done < self._total:
+            self._last = now
+            left = (now - self._start) * (self._total - self._done) / max(self._done, 1)
+            self._print(f"{_clock(left)} left")
+
+    def close(self) -> None:
+        """Say how long it took."""
+        self._print(f"took {_clock(time.monotonic() - self._start)}")
+
+    def _print(self, timing: str) -> None:
+        text = f", {self._text}" if self._text else ""
+        line = f"{self._title}: {self._done}/{self._total}, {timing}{text}\n"
+        self._stream.write(line)
+        self._stream.flush()
+
+
+class _LiveBar:
+    def __init__(self, live: Any, task: Any):
+        self._live, self._task = live, task
+
+    def advance(self, by: int = 1, text: str = "") -> None:
+        self._live.update(self._task, advance=by, **({"text": text} if text else {}))
+
+
+# A terminal holds one live display; a step within a step adds its bar to the one that is there.
+_displays: list[Any] = []
+
+
+@contextlib.contextmanager
+def progress(
+    title: str, total: int, *, stream: Any = None, interval_s: float = 15.0
+) -> Generator[Bar, None, None]:
+    """A bar for a step of `total` units, on stderr so that stdout stays what was asked for.
+
+        with progress("training the world model", total=2000) as bar:
+            bar.advance(10, text="loss 1.2")
+
+    Args:
+        title: what is going on, for a reader.
+        total: units in all.
+        stream: a text file to write to; stderr by default.
+        interval_s: seconds between lines where `stream` is no terminal.
+    """
+    stream = sys.stderr if stream is None else stream
+    if not stream.isatty():
+        lines = LineBar(title, total, stream, interval_s)
+        yield lines
+        lines.close()
+        return
+    with _display(stream) as live:
+        task = live.add_task(title, total=total, text="")
+        try:
+            yield _LiveBar(live, task)
+        finally:
+            live.stop_task(task)
+
+
+@contextlib.contextmanager
+def _display(stream: Any) -> Generator[Any, None, None]:
+    if _displays:
+        yield _displays[-1]
+        return
+    # Imported here: `mrcom --help` must not pay for it.
+    from rich import progress as columns
+    from rich.console import Console
+
+    with columns.Progress(
+        columns.TextColumn("{task.description}"),
+        columns.BarColumn(bar_width=24),
+        columns.MofNCompleteColumn(),
+        columns.TimeElapsedColumn(),
+        columns.TextColumn("left"),
+        columns.TimeRemainingColumn(),
+        columns.TextColumn("{task.fields[text]}"),
+        console=Console(file=stream),
+    ) as live:
+        _displays.append(live)
+        try:
+            yield live
+        finally:
+            _displays.pop()
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

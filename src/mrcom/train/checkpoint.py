@@ -1,0 +1,210 @@
+"""A state on disk and back, bit for bit; written whole or not at all."""
+
+import contextlib
+import dataclasses
+import importlib
+import importlib.metadata
+import json
+import pathlib
+import platform
+from collections.abc import Generator, Mapping
+from typing import Any
+
+import numpy as np
+
+import mrcom
+from mrcom.core.config import to_json
+from mrcom.core.errors import CheckpointError
+from mrcom.train.leaves import by_name, checksum, describe, filled, leaves, numbered, spoken
+
+FORMAT = 1
+"""Raised when what lies in a checkpoint changes; another format is refused."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """What a checkpoint held."""
+
+    step: int
+    """The step it was saved under."""
+    state: Any
+    """The template with the saved arrays in place of its own."""
+    host: dict[str, np.ndarray]
+    """NumPy arrays that were saved beside the state."""
+    meta: dict[str, Any]
+    """The JSON that was saved beside them."""
+
+
+class Checkpoints:
+    """The checkpoints in one folder: the newest `keep` steps.
+
+    A step holds the arrays of a pytree, NumPy arrays by name (replay, statistics), and JSON
+    (configuration, counters, generator states), so that a checkpoint alone can be loaded.
+    """
+
+    def __init__(self, folder: pathlib.Path, *, keep: int = 3):
+        self.folder = folder.absolute()
+        self._keep = keep
+        self._manager: Any = None
+
+    def steps(self) -> list[int]:
+        """Steps that were written completely, oldest first."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(int(entry.name) for entry in self.folder.iterdir() if entry.name.isdigit())
+
+    def save(
+        self,
+        step: int,
+        state: Any,
+        *,
+        meta: Mapping[str, Any],
+        host: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        """Write a checkpoint and drop the oldest beyond `keep`; it is on disk on return.
+
+        A step that exists already is left as it is: equal steps of a run are equal states.
+
+        Args:
+            step: what it is filed under, such as the number of updates.
+            state: a pytree; its array leaves are saved, random keys among them, and no others.
+            meta: what is needed besides: dataclasses, mappings, tuples and plain JSON values.
+            host: NumPy arrays by name.
+
+        Raises:
+            CheckpointError: the folder cannot be written.
+        """
+        if step in self.steps():
+            return
+        parts = {"state": leaves(state), "host": dict(host or {})}
+        record = {
+            "format": FORMAT,
+            "mrcom": mrcom.__version__,
+            "versions": versions(),
+            "arrays": {part: describe(named, sums=True) for part, named in parts.items()},
+            "meta": to_json(meta),
+        }
+        args = _orbax().args
+        items = args.Composite(
+            arrays=args.PyTreeSave(numbered(parts)), record=args.JsonSave(record)
+        )
+        try:
+            self._open().save(step, args=items)
+        except OSError as error:
+            raise CheckpointError(f"{self.folder} cannot be written ({error}).") from error
+
+    def read_meta(self, step: int | None = None) -> dict[str, Any]:
+        """The JSON of a step, the newest by default, without its arrays.
+
+        Raises:
+            CheckpointError: there is none, it is damaged or of another format.
+        """
+        return self._record(self._step(step))["meta"]
+
+    def restore(self, template: Any, step: int | None = None) -> Restored:
+        """The state of a step, the newest by default.
+
+        Args:
+            template: a pytree like the saved one; gives the structure and what is no array.
+            step: which one.
+
+        Raises:
+            CheckpointError: there is none, it is damaged, of another format, or its arrays
+                are not those of `template`; the message names the first that differs.
+        """
+        step = self._step(step)
+        record = self._record(step)
+        self._compare(step, record["arrays"]["state"], describe(leaves(template)))
+        arrays = self._read(step, record["arrays"])
+        return Restored(step, filled(template, arrays["state"]), arrays["host"], record["meta"])
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        if self._manager is not None:
+            self._manager.close()
+            self._manager = None
+
+    def _open(self) -> Any:
+        if self._manager is None:
+            orbax = _orbax()
+            options = orbax.CheckpointManagerOptions(
+                max_to_keep=self._keep,
+                cleanup_tmp_directories=True,
+                enable_async_checkpointing=False,
+            )
+            self._manager = orbax.CheckpointManager(
+                self.folder, options=options, item_names=("arrays", "record")
+            )
+        return self._manager
+
+    def _step(self, step: int | None) -> int:
+        steps = self.steps()
+        if not steps:
+            raise CheckpointError(f"There is no checkpoint in {self.folder}.")
+        if step is not None and step not in steps:
+            near = min(steps, key=lambda known: abs(known - step))
+            raise CheckpointError(f"{self.folder} has no step {step}; the nearest is {near}.")
+        return steps[-1] if step is None else step
+
+    def _record(self, step: int) -> dict[str, Any]:
+        path = self.folder / str(step)
+        with _damage_of(path):
+            record = json.loads((path / "record" / "metadata").read_text())
+            found, version = record["format"], record["mrcom"]
+        if found != FORMAT:
+            raise CheckpointError(
+                f"{path} has format {found}, written by mrcom {version}; this is mrcom"
+                f" {mrcom.__version__}, which reads format {FORMAT} only."
+            )
+        return record
+
+    def _compare(self, step: int, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+        for name in [*wanted, *saved]:
+            there, here = spoken(saved.get(name)), spoken(wanted.get(name))
+            if there != here:
+                raise CheckpointError(
+                    f"{self.folder / str(step)} is the checkpoint of another model: {name} is"
+                    f" {there} there and {here} here. Load it with the configuration stored in it."
+                )
+
+    def _read(self, step: int, descriptions: dict[str, Any]) -> dict[str, dict[str, np.ndarray]]:
+        empty = {
+            part: {name: np.empty(of["shape"], np.dtype(of["dtype"])) for name, of in named.items()}
+            for part, named in descriptions.items()
+        }
+        args = _orbax().args
+        path = self.folder / str(step)
+        with _damage_of(path):
+            items = args.Composite(arrays=args.PyTreeRestore(numbered(empty)))
+            stored = self._open().restore(step, args=items).arrays
+            arrays = by_name(empty, stored)
+            for part, named in descriptions.items():
+                for name, of in named.items():
+                    if checksum(arrays[part][name]) != of["checksum"]:
+                        raise ValueError(f"the checksum of {part}{name} does not match")
+        return arrays
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of every library that decides what a run computes."""
+    found = {"python": platform.python_version()}
+    for library in ("jax", "numpy", "equinox", "optax", "orbax-checkpoint", "mujoco"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[library] = importlib.metadata.version(library)
+    return found
+
+
+def _orbax() -> Any:
+    return importlib.import_module("orbax.checkpoint")  # late: it takes two seconds
+
+
+@contextlib.contextmanager
+def _damage_of(path: pathlib.Path) -> Generator[None, None, None]:
+    # Whatever the storage library raises on a torn file, a user can do the same about it.
+    try:
+        yield
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"{path} is damaged ({reason[:200]}); remove this folder to go on from the one before."
+        ) from error

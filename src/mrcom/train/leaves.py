@@ -1,0 +1,98 @@
+"""The arrays of a pytree by name: what a checkpoint stores and compares."""
+
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic)
+
+
+def leaves(tree: Any) -> dict[str, Any]:
+    """The arrays of a pytree by their path in it."""
+    flat, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(path): leaf for path, leaf in flat if _is_array(leaf)}
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _on_host(leaf: Any) -> np.ndarray:
+    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+
+
+def describe(named: Mapping[str, Any], *, sums: bool = False) -> dict[str, dict[str, Any]]:
+    """Type, shape and, for a random key, kind of each array; its checksum if asked."""
+    found = {}
+    for name, leaf in named.items():
+        array = _on_host(leaf)
+        found[name] = {
+            "dtype": str(array.dtype),
+            "shape": list(array.shape),
+            "key": str(jax.random.key_impl(leaf)) if _is_key(leaf) else None,
+            **({"checksum": checksum(array)} if sums else {}),
+        }
+    return found
+
+
+def spoken(of: Mapping[str, Any] | None) -> str:
+    """A description in the words of an error message."""
+    if of is None:
+        return "absent"
+    return f"{of['key'] or of['dtype']}[{', '.join(map(str, of['shape']))}]"
+
+
+def checksum(array: np.ndarray) -> int:
+    """CRC-32 of the bytes."""
+    return zlib.crc32(np.ascontiguousarray(array).tobytes())
+
+
+def numbered(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """One flat mapping of all arrays that have entries, with numbers for names.
+
+    A path may hold signs that mean something to the storage, which also refuses arrays
+    without entries, and a tree without arrays, hence the one that is always there.
+    """
+    arrays = {
+        f"{part}{number}": _on_host(leaf)
+        for part, named in parts.items()
+        for number, leaf in enumerate(named.values())
+        if leaf.size
+    }
+    return {"always": np.zeros(1), **arrays}
+
+
+def by_name(
+    empty: Mapping[str, Mapping[str, np.ndarray]], stored: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, np.ndarray]]:
+    """The inverse of `numbered`; `empty` gives the names and the arrays without entries."""
+    return {
+        part: {
+            name: stored.get(f"{part}{number}", array)
+            for number, (name, array) in enumerate(named.items())
+        }
+        for part, named in empty.items()
+    }
+
+
+def filled(template: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    """The template with these arrays, by path, in place of its own."""
+
+    def fill(path: Any, leaf: Any) -> Any:
+        if not _is_array(leaf):
+            return leaf
+        array = arrays[jax.tree_util.keystr(path)]
+        if _is_key(leaf):
+            return jax.random.wrap_key_data(
+                jax.numpy.asarray(array), impl=jax.random.key_impl(leaf)
+            )
+        if isinstance(leaf, jax.Array):
+            return jax.device_put(array, leaf.sharding, may_alias=False)
+        return array
+
+    return jax.tree_util.tree_map_with_path(fill, template)

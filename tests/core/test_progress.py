@@ -1,0 +1,53 @@
+"""Long steps say how far they are, also where there is no terminal."""
+
+import io
+import re
+
+from mrcom.core.progress import progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_plain_lines_count_and_tell_the_time_left():
+    stream = io.StringIO()
+    with progress("training", total=4, stream=stream, interval_s=0.0) as bar:
+        bar.advance(1, text="loss 1.2")
+        bar.advance(3)
+    first, last = stream.getvalue().splitlines()
+    assert re.fullmatch(r"training: 1/4, \d+:\d\d left, loss 1\.2", first)
+    assert re.fullmatch(r"training: 4/4, took \d+:\d\d, loss 1\.2", last)
+
+
+def test_lines_are_rare():
+    stream = io.StringIO()
+    with progress("training", total=1000, stream=stream) as bar:
+        for _ in range(1000):
+            bar.advance()
+    assert len(stream.getvalue().splitlines()) == 1
+
+
+def test_a_terminal_shows_a_bar_and_a_step_within_a_step_a_second_one():
+    stream = Terminal()
+    with (
+        progress("adapting", total=2, stream=stream) as outer,
+        progress("rolling out", total=3, stream=stream) as inner,
+    ):
+        inner.advance(3, text="return 12")
+        outer.advance()
+    assert re.search(r"adapting.*1/2", stream.getvalue())
+    assert re.search(r"rolling out.*3/3.*return 12", stream.getvalue())
+
+
+def test_an_error_inside_passes_through_and_frees_the_terminal():
+    stream = Terminal()
+    for _ in range(2):
+        try:
+            with progress("training", total=2, stream=stream) as bar:
+                bar.advance()
+                raise KeyError
+        except KeyError:
+            continue
+    assert stream.getvalue()

@@ -1,0 +1,168 @@
+"""What was saved comes back bit for bit; what cannot come back is refused in one line."""
+
+import json
+import os
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jaxtyping import Array
+
+from mrcom.core.errors import CheckpointError
+from mrcom.core.rng import named_generator, root_key
+from mrcom.train.checkpoint import Checkpoints
+
+OPTIMISER = optax.adam(0.1)
+
+
+class Learner(eqx.Module):
+    net: eqx.nn.MLP
+    moments: optax.OptState
+    key: Array
+    empty: Array
+    updates: Array
+    label: str = eqx.field(static=True, default="left alone")
+
+
+def learner(width: int = 4) -> Learner:
+    net = eqx.nn.MLP(3, 2, width, 1, key=root_key(0))
+    moments = OPTIMISER.init(eqx.filter(net, eqx.is_array))
+    return Learner(net, moments, root_key(7), jnp.zeros((0, 3)), jnp.zeros((), jnp.int32))
+
+
+@eqx.filter_jit
+def update(state: Learner) -> Learner:
+    key = jax.random.fold_in(state.key, state.updates)
+    x = jax.random.normal(key, (3,))
+    grads = eqx.filter_grad(lambda net: jnp.sum(net(x) ** 2))(state.net)
+    steps, moments = OPTIMISER.update(grads, state.moments)
+    net = eqx.apply_updates(state.net, steps)
+    return Learner(net, moments, state.key, state.empty, state.updates + 1)
+
+
+def same(a, b) -> bool:
+    return bool(eqx.tree_equal(a, b, typematch=True))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2)
+    checkpoints.save(1, update(learner()), meta={"config": {"seed": 3}})
+    yield checkpoints
+    checkpoints.close()
+
+
+def test_stop_save_load_continue_equals_not_stopping(saved):
+    straight = update(update(learner()))
+    resumed = update(saved.restore(learner()).state)
+    assert same(straight, resumed)
+    assert not same(resumed, update(learner()))
+
+
+def test_arrays_of_the_host_keep_every_bit_and_type(tmp_path):
+    rng = named_generator(0, "host")
+    host = {
+        "replay/obs[0].raw": rng.normal(size=(3, 2)),
+        "ids": np.array([2**63 + 1], np.uint64),
+        "mask": np.array([True, False]),
+        "nothing": np.zeros((0, 4), np.float32),
+        "count": np.array(5),
+    }
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(0, {}, meta={}, host=host)
+    back = checkpoints.restore({}).host
+    assert list(back) == list(host)
+    for name, array in host.items():
+        assert back[name].dtype == array.dtype
+        np.testing.assert_array_equal(back[name], array)
+    back["mask"][0] = False  # a restored ring buffer is written to again
+
+
+def test_a_generator_goes_on_where_it_was(tmp_path):
+    rng = named_generator(0, "batches")
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(0, {}, meta={"rng": rng.bit_generator.state})
+    expected = rng.normal(size=3)
+    other = named_generator(1)
+    other.bit_generator.state = checkpoints.read_meta()["rng"]
+    np.testing.assert_array_equal(other.normal(size=3), expected)
+
+
+def test_only_the_newest_are_kept_and_the_newest_is_restored(saved):
+    for step in (2, 3):
+        saved.save(step, learner(), meta={"step": step})
+    assert saved.steps() == [2, 3]
+    assert saved.restore(learner()).step == 3
+    assert saved.restore(learner(), step=2).meta == {"step": 2}
+
+
+def test_what_is_no_array_comes_from_the_template(saved):
+    template = eqx.tree_at(lambda s: s.net.activation, learner(), jnp.tanh)
+    assert saved.restore(template).state.net.activation is jnp.tanh
+
+
+def test_a_half_written_checkpoint_is_not_seen(saved):
+    (saved.folder / "5.orbax-checkpoint-tmp").mkdir()
+    assert saved.steps() == [1]
+
+
+def test_other_shapes_are_refused_with_the_first_leaf_that_differs(saved):
+    with pytest.raises(CheckpointError, match=r"net\.layers\[0\]\.weight is float32\[4, 3\] there"):
+        saved.restore(learner(width=5))
+
+
+def test_another_kind_of_key_is_refused(saved):
+    template = eqx.tree_at(lambda s: s.key, learner(), jax.random.key(7, impl="threefry2x32"))
+    with pytest.raises(CheckpointError, match=r"rbg.* there and .*fry"):
+        saved.restore(template)
+
+
+def test_missing_arrays_are_refused(saved):
+    with pytest.raises(CheckpointError, match=r"is absent there"):
+        saved.restore({"state": learner()})
+
+
+def test_another_format_is_refused_with_both_versions(saved):
+    path = saved.folder / "1" / "record" / "metadata"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"format": 99, "mrcom": "9.9"}))
+    with pytest.raises(CheckpointError, match=r"format 99.*9\.9.*format 1 only"):
+        saved.restore(learner())
+
+
+def test_no_checkpoint_and_no_such_step_are_refused(saved, tmp_path):
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        Checkpoints(tmp_path / "elsewhere").restore(learner())
+    with pytest.raises(CheckpointError, match="no step 7; the nearest is 1"):
+        saved.restore(learner(), step=7)
+
+
+def largest_file(folder):
+    return max((f for f in folder.rglob("*") if f.is_file()), key=os.path.getsize)
+
+
+@pytest.mark.parametrize("part", ["arrays", "record"])
+def test_a_torn_file_is_refused_in_one_line(saved, part):
+    path = largest_file(saved.folder / "1" / part)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(CheckpointError, match="damaged") as error:
+        saved.restore(learner())
+    assert "\n" not in str(error.value)
+
+
+def test_a_changed_number_is_noticed(saved):
+    path = saved.folder / "1" / "record" / "metadata"
+    record = json.loads(path.read_text())
+    record["arrays"]["state"][".updates"]["checksum"] += 1
+    path.write_text(json.dumps(record))
+    with pytest.raises(CheckpointError, match="checksum"):
+        saved.restore(learner())
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        Checkpoints(tmp_path / "file" / "checkpoints").save(0, {"x": jnp.ones(1)}, meta={})

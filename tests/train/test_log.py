@@ -1,0 +1,109 @@
+"""Every line of a log is whole, carries all counters, and is never lost or repeated."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from mrcom.core.errors import RunFolderError
+from mrcom.train.log import Counters, Log, read_log
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run" / "metrics.jsonl"
+
+
+def test_a_line_holds_stage_counters_time_and_values(path):
+    with Log(path, tensorboard=False) as log:
+        log.write("train", Counters(4, 3, 2, 1), {"loss": np.float32(0.5)})
+    (record,) = read_log(path)
+    assert record.pop("wall_s") >= 0
+    assert record == {
+        "stage": "train",
+        "env_steps": 4,
+        "dream_steps": 3,
+        "updates": 2,
+        "episodes": 1,
+        "loss": 0.5,
+    }
+
+
+def test_a_line_can_be_read_as_soon_as_it_is_written(path):
+    with Log(path, tensorboard=False) as log:
+        log.write("train", Counters(), {})
+        assert len(read_log(path)) == 1
+
+
+def test_every_line_is_strict_json_also_where_a_value_is_not_finite(path):
+    with Log(path, tensorboard=False) as log:
+        log.write("train", Counters(), {"a": math.nan, "b": -math.inf, "c": 1.0})
+    json.loads(path.read_text(), parse_constant=pytest.fail)
+    assert [read_log(path)[0][name] for name in "abc"] == [None, None, 1.0]
+
+
+def test_a_torn_line_is_not_read_and_the_next_one_does_not_join_it(path):
+    with Log(path, tensorboard=False) as log:
+        log.write("train", Counters(updates=1), {})
+    with path.open("a") as file:
+        file.write('{"stage": "tr')
+    assert len(read_log(path)) == 1
+    with Log(path, tensorboard=False) as log:
+        log.write("train", Counters(updates=2), {})
+    assert [record["updates"] for record in read_log(path)] == [1, 2]
+
+
+def test_going_on_from_a_checkpoint_drops_what_was_logged_after_it(path):
+    with Log(path, tensorboard=False) as log:
+        log.write("train", Counters(updates=1), {})
+        position = log.position
+        log.write("train", Counters(updates=2), {"loss": 1.0})
+    with Log(path, position=position, tensorboard=False) as log:
+        log.write("train", Counters(updates=2), {"loss": 2.0})
+    assert [record.get("loss") for record in read_log(path)] == [None, 2.0]
+
+
+def test_time_counts_on_after_an_interruption(path):
+    path.parent.mkdir()
+    path.write_text('{"stage": "train", "wall_s": 100.0}\n')
+    with Log(path, tensorboard=False) as log:
+        log.write("train", Counters(), {})
+    assert 100 <= read_log(path)[1]["wall_s"] < 160
+
+
+def test_one_stage_can_be_asked_for(path):
+    with Log(path, tensorboard=False) as log:
+        log.write("train", Counters(), {"a": 1})
+        log.write("adapt", Counters(), {"a": 2})
+    assert [record["a"] for record in read_log(path, "adapt")] == [2]
+
+
+def test_a_damaged_line_is_named_by_its_number(path):
+    path.parent.mkdir()
+    path.write_text('{"stage": "train"}\nnonsense\n')
+    with pytest.raises(RunFolderError, match="line 2"):
+        read_log(path)
+
+
+def test_no_log_is_a_one_line_error(path, tmp_path):
+    with pytest.raises(RunFolderError, match="cannot be read"):
+        read_log(path)
+    (tmp_path / "file").touch()
+    with pytest.raises(RunFolderError, match="cannot be written"):
+        Log(tmp_path / "file" / "metrics.jsonl")
+
+
+def test_tensorboard_has_the_same_numbers_by_stage_and_updates(path):
+    from tensorboardX.proto.event_pb2 import Event
+
+    with Log(path) as log:
+        log.write("train", Counters(updates=7), {"loss": 0.5})
+    (file,) = (path.parent / "tensorboard").iterdir()
+    data, events = file.read_bytes(), []
+    while data:  # length, its checksum, the event, its checksum
+        length = int.from_bytes(data[:8], "little")
+        events.append(Event.FromString(data[12 : 12 + length]))
+        data = data[16 + length :]
+    scalars = [(v.tag, e.step, v.simple_value) for e in events for v in e.summary.value]
+    assert scalars == [("train/loss", 7, 0.5)]
