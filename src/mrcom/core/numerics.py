@@ -15,12 +15,12 @@ def symexp(x: Float[Array, "..."]) -> Float[Array, "..."]:
     return jnp.sign(x) * jnp.expm1(jnp.abs(x))
 
 
-def symexp_bins(num_bins: int) -> Float[Array, " K"]:
-    """An odd number of bins, symmetric about 0, spaced as symexp of an even grid on [-20, 20].
+def symexp_bins(num_bins: int, limit: float = 20.0) -> Float[Array, " K"]:
+    """An odd number of bins, symmetric about 0: symexp of an even grid on [-limit, limit].
 
-    Source: DreamerV3's current code, which uses 255.
+    Source: DreamerV3's current code, which uses 255 bins and a limit of 20.
     """
-    half = symexp(jnp.linspace(-20.0, 0.0, (num_bins - 1) // 2 + 1))
+    half = symexp(jnp.linspace(-limit, 0.0, (num_bins - 1) // 2 + 1))
     return jnp.concatenate([half, -half[:-1][::-1]])
 
 

@@ -1,0 +1,1 @@
+"""What a world model is: filtering, dreaming, and what its state is made of."""

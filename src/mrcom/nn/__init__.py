@@ -1,0 +1,1 @@
+"""Parts of networks without meaning: they know neither worlds nor losses."""

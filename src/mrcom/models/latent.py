@@ -1,0 +1,155 @@
+"""Sizes of the contextual world model, and what it remembers and returns."""
+
+import dataclasses
+from typing import Literal
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mrcom.core.errors import ConfigError, unknown
+from mrcom.models.context import ContextConfig, Memory
+from mrcom.nn.distributions import Normal
+
+PARTS = ("stoch", "deter", "aux", "context", "reference")
+"""Parts a model may be made of. `reference` is a second, separately learned prior of `stoch`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ContextualConfig:
+    """Sizes and choices of the contextual world model."""
+
+    parts: tuple[str, ...] = ("stoch", "deter", "aux", "context")
+    """Parts that exist; an ablation takes one out. `stoch` must stay."""
+    stoch: int = 32
+    """Entries of the stochastic state, which actions control (u)."""
+    deter: int = 256
+    """Units of the recurrent state, the memory (d)."""
+    aux: int = 16
+    """Entries of the auxiliary state, which actions do not control (h)."""
+    units: int = 256
+    """Hidden units of priors, posteriors, decoder and heads."""
+    layers: int = 2
+    """Hidden layers of priors, posteriors and decoder."""
+    head_layers: int = 1
+    """Hidden layers of the reward and continue heads."""
+    aux_units: int = 128
+    """Hidden units of the auxiliary state's prior and posterior, the nets inside the loop."""
+    min_std: float = 0.1
+    """Floor of the standard deviation of every latent Gaussian."""
+    reward_bins: int = 63
+    """Bins of the two-hot reward; an odd number."""
+    reward_limit: float = 4.0
+    """Bins reach symexp of this; rewards of the suite are in [0, 1]."""
+    observe_reward: bool = True
+    """Whether the context knows rewards besides observations and actions."""
+    action_index: Literal["previous", "current"] = "previous"
+    """Which action belongs to a step: the one that led into it, or, as a literal reading of the
+    paper's indices, the one taken at it. With the latter the model can be trained and can
+    predict, but no policy can act from its states, which already know the action."""
+    context: ContextConfig = dataclasses.field(default_factory=ContextConfig)
+    """Sizes of the context transformer."""
+
+    def __post_init__(self):
+        for part in self.parts:
+            if part not in PARTS:
+                raise unknown("part of the world model", part, PARTS)
+        if "stoch" not in self.parts:
+            raise ConfigError(
+                "ContextualConfig.parts must contain 'stoch': it is the only part that reads "
+                "both the action and the observation."
+            )
+        if self.reward_bins % 2 == 0:
+            raise ConfigError(
+                f"ContextualConfig.reward_bins={self.reward_bins} must be odd, so that one bin "
+                f"is 0; the nearest are {self.reward_bins - 1} and {self.reward_bins + 1}."
+            )
+
+    @property
+    def deter_width(self) -> int:
+        """Units of the recurrent state that exist."""
+        return self.deter if "deter" in self.parts else 0
+
+    @property
+    def aux_width(self) -> int:
+        """Entries of the auxiliary state that exist."""
+        return self.aux if "aux" in self.parts else 0
+
+    @property
+    def feature(self) -> int:
+        """Width of what heads, critics and policies read."""
+        return self.stoch + self.deter_width + self.aux_width
+
+    def check_behaviour(self) -> None:
+        """Raise where no behaviour can be learned on this model.
+
+        Raises:
+            ConfigError: the state of a step depends on the action taken at it.
+        """
+        if self.action_index == "current":
+            raise ConfigError(
+                "ContextualConfig.action_index='current' makes a step's state depend on the "
+                "action taken at it, so a policy cannot choose that action from the state; "
+                "use action_index='previous', or train the model without a behaviour."
+            )
+
+
+class State(eqx.Module):
+    """What the world model remembers at one step."""
+
+    stoch: Float[Array, "*B U"]
+    """Sampled: what actions control (the paper's u)."""
+    deter: Float[Array, "*B D"]
+    """Recurrent: carries the history (the paper's d)."""
+    aux: Float[Array, "*B X"]
+    """Sampled: what actions do not control (the paper's h)."""
+    context: Float[Array, "*B C"]
+    """Of the steps up to this one: what the *next* step is predicted from."""
+    memory: Memory
+    """Keys and values of the last steps."""
+    obs_mask: Float[Array, "*B O"]
+    act_mask: Float[Array, "*B A"]
+
+
+class Statistics(eqx.Module):
+    """Distributions of one step's states."""
+
+    stoch: Normal
+    aux: Normal
+    obs: Float[Array, "*B O"] | None = None
+    """Decoded observation, zero where padded, if it entered the context."""
+    reward: Float[Array, "*B"] | None = None
+    """Decoded reward, if it entered the context."""
+
+
+class Posterior(eqx.Module):
+    """What the model made of the T trained steps of B windows."""
+
+    stoch: Float[Array, "B T U"]
+    deter: Float[Array, "B T D"]
+    aux: Float[Array, "B T X"]
+    context: Float[Array, "B T+1 C"]
+    """context[t] is what step t was predicted from."""
+    stoch_prior: Normal
+    stoch_posterior: Normal
+    aux_prior: Normal
+    aux_posterior: Normal
+    reference: Normal | None
+    """Second prior of `stoch`, where that part exists."""
+    action: Float[Array, "B T A"]
+    """As used: masked, and shifted where `action_index` says so."""
+    memory: Memory
+    obs_mask: Float[Array, "B O"]
+    act_mask: Float[Array, "B A"]
+
+    @property
+    def feature(self) -> Float[Array, "B T F"]:
+        """What heads, critics and policies read."""
+        return jnp.concatenate([self.stoch, self.deter, self.aux], axis=-1)
+
+
+class Noise(eqx.Module):
+    """Standard normal draws behind the samples of one or many steps."""
+
+    stoch: Float[Array, "*B U"]
+    aux: Float[Array, "*B X"]

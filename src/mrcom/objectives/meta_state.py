@@ -1,0 +1,35 @@
+"""Meta-state regularisation: u shall tell no more of an observation than actions explain."""
+
+from jaxtyping import Array, Float
+
+from mrcom.nn.distributions import Normal
+from mrcom.objectives.kl import KLConfig, balanced_kl
+
+
+def meta_state_reweight(kl_stoch: Float[Array, "B T"]) -> Float[Array, "B T"]:
+    """The divergence of u's prior and posterior once more, as printed.
+
+    The printed loss is the u-part of the variational loss, so that weighing both gives
+    (lambda_var + lambda_s) KL_u. Nothing is computed a second time: this *is* that array,
+    under a name of its own, so that it can be weighed, logged and taken out apart.
+
+    Equation: mrcom.eq12
+    """
+    return kl_stoch
+
+
+def meta_state_bound(posterior: Normal, reference: Normal, config: KLConfig) -> Float[Array, "*B"]:
+    """KL(q(u | C, a, o) || r(u | C, a)) with a separately learned r, in nats.
+
+    The last line of the paper's derivation: an upper bound of the information that u holds
+    about the observation beyond context and action, for any r; tightest for the best r.
+
+    Args:
+        posterior: u given context, action and observation.
+        reference: r, of its own head; not u's prior.
+        config: `direction` is taken as it is, so give `posterior_prior` for the bound. `dyn`
+            teaches r, `rep` is the pressure on the posterior.
+
+    Equation: mrcom.eq11
+    """
+    return balanced_kl(posterior, reference, config)

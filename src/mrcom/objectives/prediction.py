@@ -1,0 +1,39 @@
+"""What a state says about its step: observation, reward, and whether the episode goes on."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mrcom.core.numerics import two_hot
+
+
+def reconstruction(
+    decoded: Float[Array, "B T O"],
+    obs: Float[Array, "B T O"],
+    obs_mask: Float[Array, "B O"],
+    *,
+    std: float = 1.0,
+) -> Float[Array, "B T"]:
+    """Negative log-likelihood of an observation, without its constant.
+
+        sum_i  mask_i (o_i - decoded_i)^2 / (2 std^2)
+
+    Observations are normalised; their padded entries may hold anything finite. `std` belongs to
+    the decoder's Gaussian and is the same for every entry.
+
+    Equation: mrcom.eq10
+    """
+    error = (decoded - obs) * obs_mask[:, None]
+    return jnp.sum(jnp.square(error), axis=-1) / (2 * std**2)
+
+
+def reward_loss(
+    logits: Float[Array, "*B K"], reward: Float[Array, "*B"], bins: Float[Array, " K"]
+) -> Float[Array, "*B"]:
+    """Cross-entropy between the two-hot reward and predicted weights of the bins, in nats."""
+    return -jnp.sum(two_hot(reward, bins) * jax.nn.log_softmax(logits, axis=-1), axis=-1)
+
+
+def continue_loss(logit: Float[Array, "*B"], cont: Float[Array, "*B"]) -> Float[Array, "*B"]:
+    """Negative log-likelihood of going on (`cont` 1) or ending (0), in nats."""
+    return jax.nn.softplus(logit) - cont * logit
