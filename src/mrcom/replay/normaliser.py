@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mrcom.core.errors import CheckpointError
-from mrcom.core.types import Layout, Masks
+from mrcom.core.steps import Layout, Masks
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from mrcom.core.errors import CheckpointError, ConfigError, TrainingDivergedError
-from mrcom.core.types import Layout, Steps
+from mrcom.core.steps import Layout, Steps
 
 
 def bytes_per_episode(layout: Layout, steps: int) -> int:

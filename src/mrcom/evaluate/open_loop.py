@@ -1,0 +1,206 @@
+"""How far dreams stay true: prediction error by horizon, beside what costs nothing."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float
+
+from mrcom.core.errors import ConfigError, TrainingDivergedError
+from mrcom.core.types import Batch, Layout, Masks, Prompt, Steps
+from mrcom.replay.normaliser import normalise
+from mrcom.replay.store import Store
+from mrcom.replay.windows import sample_batch
+
+HORIZONS = (1, 5, 10, 25)
+
+Dream = Callable[[Batch, int], Float[Array | np.ndarray, "K B H O"]]
+"""Dreams of the last H steps of every window, K samples of each, in normalised units."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenLoopErrors:
+    """Errors of a model's predictions and of the "last observation stays" predictor.
+
+    All are in units of the observation's standard deviation, over real dimensions only. The
+    model's prediction is the mean of its samples.
+    """
+
+    horizons: tuple[int, ...]
+    """Steps ahead."""
+    mse: tuple[float, ...]
+    """Mean squared error of the model."""
+    last_mse: tuple[float, ...]
+    """Mean squared error of predicting that the last observation stays."""
+
+    @property
+    def rmse(self) -> tuple[float, ...]:
+        """Root mean squared error of the model."""
+        return tuple(float(np.sqrt(error)) for error in self.mse)
+
+    @property
+    def last_rmse(self) -> tuple[float, ...]:
+        """Root mean squared error of predicting that the last observation stays."""
+        return tuple(float(np.sqrt(error)) for error in self.last_mse)
+
+    @property
+    def ratio(self) -> tuple[float, ...]:
+        """RMSE of the model over that of the other; below 1 the model is better."""
+        return tuple(_over(a, b) for a, b in zip(self.rmse, self.last_rmse, strict=True))
+
+    @property
+    def mse_ratio(self) -> tuple[float, ...]:
+        """The same of the mean squared errors: the square of `ratio`."""
+        return tuple(_over(a, b) for a, b in zip(self.mse, self.last_mse, strict=True))
+
+    def at(self, horizon: int) -> float:
+        """`ratio` at a horizon.
+
+        Raises:
+            ConfigError: it was not measured.
+        """
+        if horizon not in self.horizons:
+            raise ConfigError(f"Horizon {horizon} was not measured; {self.horizons} were.")
+        return self.ratio[self.horizons.index(horizon)]
+
+
+def prediction_errors(
+    prediction: Float[np.ndarray, "K B H O"],
+    truth: Float[np.ndarray, "B H O"],
+    last: Float[np.ndarray, "B O"],
+    mask: Float[np.ndarray, "B O"],
+    horizons: Sequence[int] = HORIZONS,
+) -> OpenLoopErrors:
+    """Errors at some horizons over all starts and real dimensions, normalised units.
+
+    Args:
+        prediction: K samples of the H steps after each of B starts; their mean counts.
+        truth: what happened.
+        last: the observation at the start.
+        mask: 1 for real dimensions.
+        horizons: steps ahead, each from 1 to H.
+
+    Raises:
+        ConfigError: a horizon beyond the dreams.
+        TrainingDivergedError: a prediction that is not finite.
+    """
+    longest = truth.shape[1]
+    for horizon in horizons:
+        if not 1 <= horizon <= longest:
+            raise ConfigError(f"Horizon {horizon} lies outside the dreams' 1 to {longest} steps.")
+    if not np.isfinite(prediction).all():
+        raise TrainingDivergedError("The model's dreams are not finite.")
+    steps = np.asarray(horizons) - 1
+    real = mask[:, None].astype(np.float64)
+    num_real = real.sum()
+
+    def error(guess: np.ndarray) -> tuple[float, ...]:
+        squared = real * (guess - truth[:, steps].astype(np.float64)) ** 2
+        return tuple(float(x) for x in squared.sum(axis=(0, 2)) / num_real)
+
+    return OpenLoopErrors(
+        horizons=tuple(int(h) for h in horizons),
+        mse=error(prediction.mean(axis=0, dtype=np.float64)[:, steps]),
+        last_mse=error(np.repeat(last[:, None].astype(np.float64), len(steps), axis=1)),
+    )
+
+
+def hide_future(batch: Batch, horizon: int) -> Batch:
+    """The windows without observation and reward of their last `horizon` steps.
+
+    Actions stay: they are what a dream is asked about.
+    """
+    return dataclasses.replace(
+        batch,
+        obs=batch.obs.at[:, -horizon:].set(0.0),
+        reward=batch.reward.at[:, -horizon:].set(0.0),
+        is_terminal=batch.is_terminal.at[:, -horizon:].set(False),
+    )
+
+
+def open_loop(
+    dream: Dream,
+    batch: Batch,
+    layout: Layout,
+    mean: Float[np.ndarray, "bodies O"],
+    std: Float[np.ndarray, "bodies O"],
+    *,
+    horizons: Sequence[int] = HORIZONS,
+) -> dict[str, OpenLoopErrors]:
+    """Errors of a model on held-out windows, per body.
+
+    The model gets every window with its last `max(horizons)` observations and rewards taken
+    out, so that it cannot look ahead.
+
+    Args:
+        dream: given the windows and H, dreams of their last H steps under the windows' own
+            actions, as normalised observations.
+        batch: held-out windows of steps, raw units.
+        layout: order of the bodies.
+        mean: of the observations the model was trained on.
+        std: likewise.
+        horizons: steps ahead.
+    """
+    longest = max(horizons)
+    prediction = np.asarray(dream(hide_future(batch, longest), longest))
+    host = jax.device_get(batch)
+    obs = normalised_windows(host, mean, std)[:, -longest - 1 :]
+    errors = {}
+    for index, body in enumerate(layout.bodies):
+        rows = host.body == index
+        if rows.any():
+            errors[body] = prediction_errors(
+                prediction[:, rows], obs[rows, 1:], obs[rows, 0], host.obs_mask[rows], horizons
+            )
+    return errors
+
+
+def held_out_windows(
+    steps: Steps,
+    layout: Layout,
+    masks: Masks,
+    prompts: Prompt,
+    rng: np.random.Generator,
+    *,
+    per_scenario: int,
+    context: int,
+    length: int,
+) -> Batch:
+    """Windows of trajectories that no model was trained on, equally many of each.
+
+    Args:
+        steps: one trajectory of each scenario.
+        layout: widths and order of the bodies.
+        masks: of the scenarios.
+        prompts: of the scenarios.
+        rng: the only source of randomness.
+        per_scenario: windows of each.
+        context: steps W before the first that the model corrects itself on.
+        length: steps the model corrects itself on, at least 1, and then those it dreams.
+    """
+    num, longest = steps.reward.shape
+    store = Store(num, layout, steps=longest, capacity=1)
+    store.add(np.arange(num), steps)
+    return sample_batch(
+        store,
+        masks,
+        prompts,
+        rng,
+        num_scenarios=num,
+        per_scenario=per_scenario,
+        context=context,
+        length=length,
+    )
+
+
+def normalised_windows(
+    batch: Batch, mean: Float[np.ndarray, "bodies O"], std: Float[np.ndarray, "bodies O"]
+) -> Float[np.ndarray, "B L O"]:
+    """Observations of a batch as a model sees them, on the host."""
+    body, mask = np.asarray(batch.body), np.asarray(batch.obs_mask)
+    return normalise(np.asarray(batch.obs), body, mask, mean, std)
+
+
+def _over(a: float, b: float) -> float:
+    return a / b if b > 0 else (1.0 if a == b else float("inf"))

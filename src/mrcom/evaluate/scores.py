@@ -1,0 +1,176 @@
+"""Scores in a file: one JSON line per evaluated episode."""
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from mrcom.core.errors import ConfigError, RunFolderError, unknown
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """The return of one episode, and what earned it."""
+
+    method: str
+    """What acted: `random`, `expert`, `behaviour`, `adapted`, `sac` or any other name."""
+    seed: int
+    """Seed of the run that trained it."""
+    scenario: str
+    """Hash of the scenario."""
+    body: str
+    """The scenario's body."""
+    inside: bool
+    """Whether the scenario lies inside the box the world model was trained on."""
+    target_speed: float
+    """Speed that is rewarded [m/s]."""
+    episode: int
+    """Number of the episode, from 0."""
+    episode_return: float
+    """Sum of the rewards."""
+    normalised: float | None
+    """100 (R - R_random) / (R_expert - R_random); null where the two are too close."""
+    env_steps: int
+    """Real control steps that the method took in this scenario before."""
+    updates: int
+    """Gradient steps of the policy that acted."""
+    budget: str
+    """Name of the run's budget."""
+
+    @property
+    def cell(self) -> tuple[Any, ...]:
+        """What makes two lines the same measurement: the later one counts."""
+        return self.method, self.seed, self.scenario, self.episode, self.budget
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "method": (str,),
+    "seed": (int,),
+    "scenario": (str,),
+    "body": (str,),
+    "inside": (bool,),
+    "target_speed": (int, float),
+    "episode": (int,),
+    "episode_return": (int, float),
+    "normalised": (int, float, type(None)),
+    "env_steps": (int,),
+    "updates": (int,),
+    "budget": (str,),
+}
+
+
+def append_scores(path: pathlib.Path, scores: Iterable[Score]) -> None:
+    """Adds lines to a file, all at once: a reader sees whole lines or none of them.
+
+    Raises:
+        RunFolderError: the file cannot be written.
+    """
+    text = "".join(
+        json.dumps(dataclasses.asdict(score), allow_nan=False) + "\n" for score in scores
+    )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            end = os.lseek(file, 0, os.SEEK_END)
+            if end and os.pread(file, 1, end - 1) != b"\n":
+                text = "\n" + text  # what a killed writer left behind must not swallow our line
+            data = text.encode()
+            if os.write(file, data) != len(data):
+                raise OSError("the disk is full")
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be written ({error.strerror or error}).") from error
+
+
+def read_scores(path: pathlib.Path) -> list[Score]:
+    """All lines of a file; of a measurement made twice the later one.
+
+    Raises:
+        RunFolderError: the file cannot be read, or a line is not a score; the message has
+            its number and says what is wrong with it.
+    """
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise RunFolderError(
+            f"{path} cannot be read ({error.strerror or error}). Run `mrcom evaluate` first."
+        ) from error
+    latest: dict[tuple[Any, ...], Score] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            score = _parse(line, f"{path}, line {number}")
+            latest[score.cell] = score
+    return list(latest.values())
+
+
+def _parse(line: str, where: str) -> Score:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise RunFolderError(f"{where} is not JSON ({error}). Delete the line.") from error
+    if not isinstance(value, Mapping):
+        raise RunFolderError(f"{where} holds {value!r}, expected an object with a score.")
+    for name in value:
+        if name not in _KINDS:
+            raise RunFolderError(f"{where}: {unknown('field of a score', name, _KINDS)}")
+    for name, kinds in _KINDS.items():
+        if name not in value:
+            raise RunFolderError(f"{where} has no {name!r}.")
+        given = value[name]
+        wrong = not isinstance(given, kinds) or (isinstance(given, bool) and bool not in kinds)
+        if wrong or (isinstance(given, float) and not math.isfinite(given)):
+            expected = " or ".join("null" if k is type(None) else k.__name__ for k in kinds)
+            raise RunFolderError(f"{where}: {name} is {given!r}, expected a finite {expected}.")
+    return Score(**value)
+
+
+def select(scores: Iterable[Score], **wanted: Any) -> list[Score]:
+    """The scores whose fields have the wanted values, such as `body="walker"`."""
+    for name in wanted:
+        if name not in _KINDS:
+            raise unknown("field of a score", name, _KINDS)
+    return [s for s in scores if all(getattr(s, name) == value for name, value in wanted.items())]
+
+
+def score_matrix(
+    scores: Sequence[Score], *, field: str = "normalised"
+) -> tuple[Float[np.ndarray, "R N"], tuple[str, ...]]:
+    """Mean over episodes of one method's scores: a row per run, a column per scenario.
+
+    A scenario whose normalised score does not exist is left out.
+
+    Returns:
+        The matrix and the scenarios' hashes, in the order of its columns.
+
+    Raises:
+        ConfigError: nothing to aggregate, several methods, or a run without one of the
+            scenarios.
+    """
+    methods = sorted({score.method for score in scores})
+    if len(methods) != 1:
+        raise ConfigError(f"A matrix is of one method, got {', '.join(methods) or 'none'}.")
+    scores = [score for score in scores if getattr(score, field) is not None]
+    seeds = sorted({score.seed for score in scores})
+    scenarios = tuple(sorted({score.scenario for score in scores}))
+    if not scores:
+        raise ConfigError(f"No score of {methods[0]!r} has a {field}.")
+    total, count = np.zeros((2, len(seeds), len(scenarios)))
+    for score in scores:
+        cell = seeds.index(score.seed), scenarios.index(score.scenario)
+        total[cell] += getattr(score, field)
+        count[cell] += 1
+    if not count.all():
+        run, scenario = np.argwhere(count == 0)[0]
+        raise ConfigError(
+            f"{methods[0]!r} with seed {seeds[run]} has no score in scenario "
+            f"{scenarios[scenario]}. Evaluate it there, or leave the scenario out."
+        )
+    return total / count, scenarios

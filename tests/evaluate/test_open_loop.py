@@ -1,0 +1,102 @@
+import jax
+import numpy as np
+import pytest
+
+from mrcom.core.errors import ConfigError, TrainingDivergedError
+from mrcom.core.types import Layout, Masks, Steps
+from mrcom.evaluate.open_loop import held_out_windows, open_loop, prediction_errors
+from mrcom.replay.prompts import make_prompts
+
+LAYOUT = Layout(("hopper", "walker"), obs=2, act=1)
+MASKS = Masks(
+    np.array([[1, 0], [1, 1], [1, 0]], np.float32), np.ones((3, 1), np.float32), np.array([0, 1, 0])
+)
+MEAN, STD = np.array([[10.0, 0], [0, 5]]), np.array([[20.0, 1], [16, 32]])
+
+
+def moving_world(num_steps=40):
+    """Every observation moves by its action, which is (row + 1) in each step."""
+    action = np.repeat(np.arange(1.0, 4)[:, None, None], num_steps, 1).astype(np.float32)
+    action[:, 0] = 0
+    obs = np.cumsum(action, axis=1) * np.array([1, 2], np.float32) * MASKS.obs[:, None]
+    zeros = np.zeros((3, num_steps), np.float32)
+    return Steps(obs, action, zeros, zeros.astype(np.bool_))
+
+
+def windows(length=7):
+    prompts = make_prompts("none", num=3, layout=LAYOUT, window=2)
+    return held_out_windows(
+        moving_world(), LAYOUT, MASKS, prompts, np.random.default_rng(0),
+        per_scenario=4, context=2, length=length,
+    )  # fmt: skip
+
+
+def perfect_dream(batch, horizon):
+    """Knows the world: each step adds the action, and twice that in the second dimension."""
+    host = jax.device_get(batch)
+    last, moves = host.obs[:, -horizon - 1, None], host.action[:, -horizon:].cumsum(axis=1)
+    obs = last + moves * np.array([1, 2])
+    mean, std = MEAN[host.body][:, None], STD[host.body][:, None]
+    return ((obs - mean) / std * host.obs_mask[:, None])[None]
+
+
+def test_errors_by_hand():
+    # One start, dimensions 0 and 1 real, two samples with mean (1, 2) then (3, 0).
+    prediction = np.array([[[[0.0, 2, 9], [3, 1, 9]]], [[[2.0, 2, 9], [3, -1, 9]]]])
+    truth, last = np.array([[[1.0, 0, 5], [0, 0, 5]]]), np.array([[1.0, 4, 7]])
+    got = prediction_errors(prediction, truth, last, np.array([[1.0, 1, 0]]), (1, 2))
+    assert got.mse == (2.0, 4.5)  # (0 + 4) / 2, (9 + 0) / 2
+    assert got.last_mse == (8.0, 8.5)  # (0 + 16) / 2, (1 + 16) / 2
+    np.testing.assert_allclose(got.rmse, np.sqrt([2, 4.5]))
+    np.testing.assert_allclose(got.ratio, np.sqrt([2 / 8, 4.5 / 8.5]))
+    np.testing.assert_allclose(got.mse_ratio, [2 / 8, 4.5 / 8.5])
+    assert got.at(1) == 0.5
+    with pytest.raises(ConfigError, match="Horizon 3 was not measured"):
+        got.at(3)
+
+
+def test_predicting_the_last_observation_has_ratio_one():
+    truth = np.random.default_rng(0).normal(size=(4, 5, 3))
+    last = truth[:, 0] + 1
+    guess = np.repeat(last[:, None], 5, axis=1)[None]
+    got = prediction_errors(guess, truth, last, np.ones((4, 3)), (1, 5))
+    assert got.ratio == (1, 1)
+
+
+def test_starts_with_more_real_dimensions_weigh_more_and_padding_nothing():
+    truth, last = np.zeros((2, 1, 2)), np.zeros((2, 2))
+    prediction = np.array([[[[1.0, 1]], [[4, 77]]]])
+    got = prediction_errors(prediction, truth, last, np.array([[1.0, 1], [1, 0]]), (1,))
+    assert got.mse == ((1 + 1 + 16) / 3,)
+    assert got.ratio == (float("inf"),)
+
+
+def test_a_perfect_model_has_no_error_at_any_horizon_in_any_body():
+    errors = open_loop(perfect_dream, windows(), LAYOUT, MEAN, STD, horizons=(1, 3, 5))
+    assert list(errors) == ["hopper", "walker"]
+    for error in errors.values():
+        assert max(error.mse) < 1e-9
+    # In h steps hoppers move by h and 3 h in units of 20, and the walker by 2 h in units of 16
+    # and by 4 h in units of 32.
+    steps = np.array([1, 3, 5])
+    np.testing.assert_allclose(errors["hopper"].last_mse, steps**2 / 80, rtol=1e-5)
+    np.testing.assert_allclose(errors["walker"].last_mse, steps**2 / 64, rtol=1e-5)
+
+
+def test_a_model_cannot_look_ahead():
+    def dream(batch, horizon):
+        assert not batch.obs[:, -horizon:].any() and not batch.reward[:, -horizon:].any()
+        assert batch.action[:, -horizon:].all() and batch.obs[:, -horizon - 1, 0].any()
+        return np.zeros((2, 12, horizon, 2))
+
+    seen = windows()
+    open_loop(dream, seen, LAYOUT, MEAN, STD, horizons=(1, 4))
+    assert seen.obs[:, -1, 0].all()  # the caller's windows are as they were
+
+
+def test_horizons_beyond_the_dream_and_dreams_that_explode_are_refused():
+    truth = np.zeros((1, 3, 2))
+    with pytest.raises(ConfigError, match="Horizon 4 lies outside the dreams' 1 to 3"):
+        prediction_errors(truth[None], truth, truth[:, 0], np.ones((1, 2)), (1, 4))
+    with pytest.raises(TrainingDivergedError, match="not finite"):
+        prediction_errors(truth[None] + np.nan, truth, truth[:, 0], np.ones((1, 2)), (1,))

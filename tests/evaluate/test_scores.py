@@ -1,0 +1,154 @@
+import dataclasses
+import json
+import multiprocessing
+
+import numpy as np
+import pytest
+
+from mrcom.core.errors import ConfigError, RunFolderError
+from mrcom.evaluate.normalise import normalised_score
+from mrcom.evaluate.scores import Score, append_scores, read_scores, score_matrix, select
+
+SCORE = Score(
+    method="adapted", seed=0, scenario="ab12", body="walker", inside=True, target_speed=1.5,
+    episode=0, episode_return=321.5, normalised=40.25, env_steps=3000, updates=1500, budget="tiny",
+)  # fmt: skip
+
+
+def changed(**fields):
+    return dataclasses.replace(SCORE, **fields)
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    file = tmp_path / "run" / "scores.jsonl"
+    scores = [changed(episode=e, normalised=None if e else 40.25) for e in range(3)]
+    append_scores(file, scores[:2])
+    append_scores(file, scores[2:])
+    assert read_scores(file) == scores
+    assert len(file.read_text().splitlines()) == 3
+
+
+def test_a_measurement_made_again_replaces_the_earlier_one(tmp_path):
+    file = tmp_path / "scores.jsonl"
+    append_scores(file, [SCORE, changed(episode=1)])
+    append_scores(file, [changed(episode_return=1.0)])
+    assert [s.episode_return for s in read_scores(file)] == [1.0, 321.5]
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("{", "line 2 is not JSON"),
+        ("[]", "line 2 holds"),
+        ('{"methd": "sac"}', "line 2: Unknown field of a score 'methd'. Did you mean 'method'"),
+        ('{"method": "sac"}', "line 2 has no 'seed'"),
+    ],
+)
+def test_a_damaged_line_is_named(tmp_path, line, what):
+    file = tmp_path / "scores.jsonl"
+    append_scores(file, [SCORE])
+    file.write_text(file.read_text() + line + "\n")
+    with pytest.raises(RunFolderError, match=rf"scores\.jsonl, {what}"):
+        read_scores(file)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("seed", "0", "finite int"),
+        ("seed", True, "finite int"),
+        ("inside", 1, "finite bool"),
+        ("episode_return", None, "finite int or float"),
+        ("normalised", "x", "finite int or float or null"),
+    ],
+)
+def test_a_wrong_kind_of_value_is_named(tmp_path, field, value, expected):
+    file = tmp_path / "scores.jsonl"
+    file.write_text(json.dumps(dataclasses.asdict(SCORE) | {field: value}) + "\n")
+    with pytest.raises(RunFolderError, match=rf"line 1: {field} is .*, expected a {expected}"):
+        read_scores(file)
+
+
+def test_a_return_that_is_not_finite_is_neither_written_nor_read(tmp_path):
+    file = tmp_path / "scores.jsonl"
+    with pytest.raises(ValueError, match="JSON"):
+        append_scores(file, [changed(episode_return=float("nan"))])
+    file.write_text(json.dumps(dataclasses.asdict(changed(episode_return=float("inf")))) + "\n")
+    with pytest.raises(RunFolderError, match="finite"):
+        read_scores(file)
+
+
+def test_a_half_written_line_does_not_swallow_the_next(tmp_path):
+    file = tmp_path / "scores.jsonl"
+    file.write_text('{"method": "adap')
+    append_scores(file, [SCORE])
+    with pytest.raises(RunFolderError, match="line 1 is not JSON"):
+        read_scores(file)
+    assert json.loads(file.read_text().splitlines()[1])["method"] == "adapted"
+
+
+def test_a_missing_or_unwritable_file_says_so(tmp_path):
+    with pytest.raises(RunFolderError, match="Run `mrcom evaluate` first"):
+        read_scores(tmp_path / "scores.jsonl")
+    (tmp_path / "file").touch()
+    with pytest.raises(RunFolderError, match="cannot be written"):
+        append_scores(tmp_path / "file" / "scores.jsonl", [SCORE])
+
+
+def _write(arguments):
+    path, seed = arguments
+    for episode in range(50):
+        append_scores(path, [changed(seed=seed, episode=episode)])
+
+
+def test_writers_at_the_same_time_never_mix_their_lines(tmp_path):
+    file = tmp_path / "scores.jsonl"
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        pool.map(_write, [(file, 0), (file, 1)])
+    assert len(read_scores(file)) == 100
+
+
+def test_a_matrix_has_the_mean_over_episodes_per_run_and_scenario():
+    scores = [
+        changed(
+            seed=seed, scenario=name, episode=episode, normalised=100.0 * seed + value + episode
+        )
+        for seed in (0, 1)
+        for name, value in (("b", 20), ("a", 10))
+        for episode in (0, 1)
+    ]
+    matrix, names = score_matrix(scores)
+    assert names == ("a", "b")
+    np.testing.assert_allclose(matrix, [[10.5, 20.5], [110.5, 120.5]])
+    np.testing.assert_allclose(score_matrix(scores, field="episode_return")[0], 321.5)
+    without = [dataclasses.replace(s, normalised=None) if s.scenario == "a" else s for s in scores]
+    assert score_matrix(without)[1] == ("b",)
+
+
+def test_a_hole_in_the_matrix_is_named():
+    scores = [SCORE, changed(scenario="cd"), changed(seed=1)]
+    with pytest.raises(ConfigError, match="seed 1 has no score in scenario cd"):
+        score_matrix(scores)
+    with pytest.raises(ConfigError, match="got adapted, sac"):
+        score_matrix([SCORE, changed(method="sac")])
+    with pytest.raises(ConfigError, match="got none"):
+        score_matrix([])
+
+
+def test_selected_by_any_field():
+    scores = [SCORE, changed(body="hopper"), changed(method="sac")]
+    assert select(scores, body="walker", method="adapted") == [SCORE]
+    with pytest.raises(ConfigError, match="Did you mean 'body'"):
+        select(scores, bdy="walker")
+
+
+def test_random_is_zero_expert_is_one_hundred():
+    returns = np.array([[100.0, 300, 500, 50], [10, 20, 30, 40]])
+    got = normalised_score(returns, np.array([100.0, 10]), np.array([500.0, 30]))
+    np.testing.assert_allclose(got, [[0, 50, 100, -12.5], [0, 50, 100, 150]])
+
+
+def test_there_is_no_score_where_the_expert_is_not_above_random():
+    returns = np.array([[100.0], [100], [100]])
+    got = normalised_score(returns, np.array([5.0, 5, 5]), np.array([14.9, 15, 1]))
+    np.testing.assert_array_equal(np.isnan(got[:, 0]), [True, False, True])
