@@ -1,0 +1,116 @@
+"""A body: its MJCF, its dimensions, and named questions about its physics."""
+
+import dataclasses
+import types
+from collections.abc import Callable, Mapping
+from typing import Literal, Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from mrcom.core.errors import ConfigError
+
+Point = tuple[float, float, float]
+
+
+class Physics(Protocol):
+    """N simulations of one body, side by side; every answer is a live array."""
+
+    num: int
+
+    def field(self, name: str) -> np.ndarray:
+        """A whole MuJoCo data field, [N, ...]."""
+        ...
+
+    def of_body(self, field: str, body: str) -> np.ndarray:
+        """One body's entry of a field such as `xpos`, [N, ...]."""
+        ...
+
+    def sensor(self, name: str) -> np.ndarray:
+        """One sensor's values, [N, dim]."""
+        ...
+
+
+Reward = Callable[[Physics, Float[np.ndarray, " N"]], Float[np.ndarray, " N"]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Attachment:
+    """Something that moves along when a limb grows, as if fixed to its point `at`."""
+
+    kind: Literal["body", "geom", "joint", "site"]
+    """What kind of MJCF element."""
+    name: str
+    """Its name."""
+    at: Point | None = None
+    """The limb's point it moves with [m], in the limb's body frame; None: its own position."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Limb:
+    """A capsule that scenarios can scale, and what hangs on it."""
+
+    geom: str
+    """Name of the capsule geom."""
+    fixed: Point = (0.0, 0.0, 0.0)
+    """The point that stays where it is when the limb grows [m]: where the limb hangs."""
+    attached: tuple[Attachment, ...] = ()
+    """What moves along."""
+    lift: float = 0.0
+    """How far the root starts higher when the limb's length doubles [m], so that the feet start
+    where they do by default."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Embodiment:
+    """A body. Fixes shapes; a scenario gives it values."""
+
+    name: str
+    """Its name in scenarios."""
+    xml: str
+    """MJCF without anything visual."""
+    obs: int
+    """Number of observed quantities."""
+    act: int
+    """Number of actuators; controls lie in [-1, 1]."""
+    control_dt: float
+    """Control period [s]."""
+    substeps: int
+    """Physics steps in a control period."""
+    max_speed: float
+    """The fastest target speed [m/s]."""
+    observe: Callable[[Physics, Float[np.ndarray, "N O"]], None]
+    """Writes the observation of N simulations."""
+    speed: Callable[[Physics], Float[np.ndarray, " N"]]
+    """Horizontal speed [m/s] that a target speed is compared with."""
+    reward: Reward
+    """The reward, given how well the target speed is met in [0, 1]."""
+    stand: Callable[[Physics], Float[np.ndarray, " N"]] | None = None
+    """The reward for standing; None where the body has no such task."""
+    limbs: Mapping[str, Limb] = dataclasses.field(default_factory=dict)
+    """Limbs that scenarios can scale, by name; the one called `torso` is the trunk."""
+    total_mass: float | None = None
+    """Every body's mass is scaled so that they sum to this [kg]; None: as the geometry says."""
+    randomise: Literal["limited_and_rotational", "limited", "none"] = "limited_and_rotational"
+    """Joints drawn at a reset: uniform in their limits; hinges without limits on the circle."""
+    settle_steps: int = 0
+    """Physics steps without action after a reset."""
+    obs_std: tuple[float, ...] = ()
+    """Standard deviation of each observed quantity under random actions, for Add-G noise."""
+
+    def __post_init__(self):
+        if self.obs < 1 or self.act < 1 or self.substeps < 1:
+            raise ConfigError(
+                f"Body {self.name!r}: obs={self.obs}, act={self.act} and "
+                f"substeps={self.substeps} must all be at least 1."
+            )
+        if not (self.control_dt > 0 and self.max_speed > 0):
+            raise ConfigError(
+                f"Body {self.name!r}: control_dt={self.control_dt} s and "
+                f"max_speed={self.max_speed} m/s must be above 0."
+            )
+        if self.obs_std and len(self.obs_std) != self.obs:
+            raise ConfigError(
+                f"Body {self.name!r}: obs_std has {len(self.obs_std)} entries, needs {self.obs}."
+            )
+        object.__setattr__(self, "limbs", types.MappingProxyType(dict(self.limbs)))

@@ -1,0 +1,228 @@
+"""Boxes of scenario parameters, samples from them, and pairs of boxes to train and test in."""
+
+import dataclasses
+from typing import Literal
+
+from mrcom.core.errors import ConfigError, unknown
+from mrcom.core.generators import named_generator
+from mrcom.scenarios.bodies import body as body_named
+from mrcom.scenarios.observation import observation_function
+from mrcom.scenarios.rewards import REWARDS
+from mrcom.scenarios.scenario import Scenario
+
+MAX_ALPHA = 90.0
+KINDS = ("same", "wide", "shell")
+
+
+def _uniform(share: float, low: float, high: float) -> float:
+    return low + (high - low) * share
+
+
+def _check(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        nearest = high if value > high else low
+        raise ConfigError(
+            f"{name}={value:g} % must lie in [{low:g}, {high:g}]; the nearest legal value is "
+            f"{nearest:g}."
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Box:
+    """Ranges that scenarios are drawn from, uniformly."""
+
+    alpha: float
+    """Torso length and size each lie within this many per cent of the default."""
+    beta: float
+    """Target speeds lie below this share of the body's fastest [%]."""
+    beta_low: float = 0.0
+    """And above this share [%]; equal to `beta`, it fixes the target."""
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, float(getattr(self, field.name)))
+        _check("alpha", self.alpha, 0.0, MAX_ALPHA)
+        if not 0.0 < self.beta <= 100.0:
+            nearest = "100" if self.beta > 100.0 else "any value above 0, such as 1"
+            raise ConfigError(
+                f"beta={self.beta:g} % must lie in (0, 100]; the nearest legal value is {nearest}."
+            )
+        _check("beta_low", self.beta_low, 0.0, self.beta)
+
+    def contains(self, other: "Box") -> bool:
+        """Whether every scenario of the other box lies in this one."""
+        return (
+            other.alpha <= self.alpha
+            and other.beta <= self.beta
+            and other.beta_low >= self.beta_low
+        )
+
+    def holds(self, scenario: Scenario) -> bool:
+        """Whether one scenario's torso and target lie in this box."""
+        reach = self.alpha / 100 + 1e-9
+        share = 100 * scenario.target_speed / scenario.embodiment.max_speed
+        return (
+            abs(scenario.torso_length - 1) <= reach
+            and abs(scenario.torso_size - 1) <= reach
+            and self.beta_low - 1e-4 <= share <= self.beta + 1e-4
+        )
+
+    def __str__(self) -> str:
+        speeds = f"{self.beta_low:g}..{self.beta:g}"
+        return f"torso +-{self.alpha:g} %, target {speeds} % of the fastest"
+
+
+def sample_scenarios(
+    body: str,
+    box: Box,
+    count: int,
+    seed: int,
+    *,
+    reward: str = "track",
+    observation: str = "plain",
+    outside: Box | None = None,
+    stream: str = "train",
+) -> list[Scenario]:
+    """Scenarios of one body, uniform in a box; the same list on every machine.
+
+    The first scenarios of a longer list are those of a shorter one, and torsos and targets do
+    not depend on the reward or the observation function.
+
+    Args:
+        body: name of the body.
+        box: ranges to draw from.
+        count: how many.
+        seed: with `stream`, decides the list.
+        reward: track, reach or stand (which has no target).
+        observation: plain, add_g, add_d, msk_r or msk_f.
+        outside: a box that every scenario must lie outside of.
+        stream: another name is another list for the same seed.
+
+    Raises:
+        ConfigError: an unknown name, a count below 1, or nothing of `box` lies outside.
+    """
+    if count < 1:
+        raise ConfigError(f"count={count} must be at least 1.")
+    if reward not in REWARDS:
+        raise unknown("reward", reward, REWARDS)
+    if outside is not None and outside.contains(box):
+        raise ConfigError(f"Nothing of the box ({box}) lies outside the box ({outside}).")
+    embodiment = body_named(body)
+    drawn = []
+    for index in range(count):
+        rng = named_generator(seed, "scenarios", stream, body, index)
+        seen = observation_function(observation, embodiment, int(rng.random() * 2**31))
+        while True:
+            length, size = (_uniform(rng.random(), -box.alpha, box.alpha) for _ in range(2))
+            share = _uniform(rng.random(), box.beta_low, box.beta)
+            # Rounded, so that no machine's last bit changes a record's hash.
+            speed = 0.0 if reward == "stand" else share / 100 * embodiment.max_speed
+            scenario = Scenario(
+                body,
+                target_speed=round(speed, 6),
+                reward=reward,  # ty: ignore[invalid-argument-type]
+                torso_length=round(1 + length / 100, 6),
+                torso_size=round(1 + size / 100, 6),
+                observation=seen,
+            )
+            if outside is None or not outside.holds(scenario):
+                break
+        drawn.append(scenario)
+    return drawn
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Where a model is trained and where it is tested."""
+
+    name: str
+    """For people and folders."""
+    kind: Literal["same", "wide", "shell"]
+    """same: one box for both; wide: the test box contains the training box; shell: test
+    scenarios lie in the test box but outside the training box."""
+    train: Box
+    """Training scenarios come from here."""
+    test: Box
+    """Test scenarios come from here."""
+    seed: int = 0
+    """Decides both lists."""
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise unknown("kind of split", self.kind, KINDS)
+        if self.kind == "same" and self.train != self.test:
+            raise ConfigError(
+                f"Split {self.name!r} is of kind 'same', but its test box ({self.test}) is not its "
+                f"training box ({self.train}). Make them equal, or call it 'wide' or 'shell'."
+            )
+        if self.kind == "wide" and not self.test.contains(self.train):
+            raise ConfigError(
+                f"Split {self.name!r} is of kind 'wide', but its test box ({self.test}) does not "
+                f"contain the training box ({self.train}). Widen it, or call it 'shell'."
+            )
+        if self.kind == "shell" and self.train.contains(self.test):
+            raise ConfigError(
+                f"Split {self.name!r} is of kind 'shell', but its test box ({self.test}) lies "
+                f"inside the training box ({self.train}). Widen the test box, or call it 'same'."
+            )
+
+    def train_scenarios(
+        self, body: str, n: int = 16, *, reward: str = "track", observation: str = "plain"
+    ) -> list[Scenario]:
+        """The first n training scenarios of a body."""
+        return sample_scenarios(
+            body, self.train, n, self.seed, reward=reward, observation=observation
+        )
+
+    def test_scenarios(
+        self, body: str, n: int = 16, *, reward: str = "track", observation: str = "plain"
+    ) -> list[Scenario]:
+        """The first n test scenarios of a body; never the training ones."""
+        return sample_scenarios(
+            body,
+            self.test,
+            n,
+            self.seed,
+            reward=reward,
+            observation=observation,
+            outside=self.train if self.kind == "shell" else None,
+            stream="test",
+        )
+
+
+def _splits() -> dict[str, Split]:
+    found = {}
+    # (letter, train alpha, beta, test alpha, beta): the rows of the paper's tables 1 and 2;
+    # table 2 varies dynamics only and fixes the target at half the fastest speed.
+    rows = (
+        ("a", 5, 20, 5, 20),
+        ("b", 5, 20, 10, 50),
+        ("c", 10, 50, 10, 50),
+        ("d", 10, 50, 20, 100),
+    )
+    for letter, alpha, beta, test_alpha, test_beta in rows:
+        pairs = {
+            "table1": (Box(alpha, beta), Box(test_alpha, test_beta)),
+            "table2": (Box(alpha, 50, 50), Box(test_alpha, 50, 50)),
+        }
+        for table, (train, test) in pairs.items():
+            kinds = ("same",) if train == test else ("wide", "shell")
+            for kind in kinds:
+                name = f"{table}-{letter}" + ("-shell" if kind == "shell" else "")
+                found[name] = Split(name, kind, train, test)
+    return found
+
+
+SPLITS: dict[str, Split] = _splits()
+"""The paper's pairs of boxes by name, as printed, and `-shell` variants of the wide ones."""
+
+
+def split(name: str) -> Split:
+    """The split of that name.
+
+    Raises:
+        ConfigError: there is none; names the nearest.
+    """
+    if name not in SPLITS:
+        raise unknown("split", name, SPLITS)
+    return SPLITS[name]

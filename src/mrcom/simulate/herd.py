@@ -1,0 +1,166 @@
+"""Many scenarios of one body, stepped by C threads in lockstep."""
+
+import ctypes
+import glob
+import os
+from collections.abc import Sequence
+
+import mujoco
+import numpy as np
+from jaxtyping import Float, Int
+from mujoco.batch import Batch
+
+from mrcom.scenarios.rewards import reach, track
+from mrcom.scenarios.scenario import Scenario
+from mrcom.simulate.compile import compile_model
+
+VELOCITY = int(mujoco.mjtStage.mjSTAGE_VEL)
+NONE = int(mujoco.mjtStage.mjSTAGE_NONE)
+
+
+def remove_timer() -> None:
+    """Take away the profiling clock that MuJoCo's Python bindings install.
+
+    It costs 4-10 % of every step. `mujoco.set_mjcb_time(None)` does not remove it.
+    """
+    for path in glob.glob(os.path.join(os.path.dirname(mujoco.__file__), "libmujoco.so*")):
+        ctypes.c_void_p.in_dll(ctypes.CDLL(path), "mjcb_time").value = None
+
+
+class Views:
+    """Live arrays of N simulations, by name: the `Physics` that a body's functions read."""
+
+    def __init__(self, batch: Batch):
+        self.num = batch.nsim
+        self._batch = batch
+        self._found: dict[tuple[str, str], np.ndarray] = {}
+
+    def field(self, name: str) -> np.ndarray:
+        """A whole MuJoCo data field, [N, ...]."""
+        return self._view("", name)
+
+    def of_body(self, field: str, body: str) -> np.ndarray:
+        """One body's entry of a field such as `xpos`, [N, ...]."""
+        return self._view(field, body)
+
+    def sensor(self, name: str) -> np.ndarray:
+        """One sensor's values, [N, dim]."""
+        return self._view("sensordata", name)
+
+    def _view(self, field: str, name: str) -> np.ndarray:
+        key = (field, name)
+        if key not in self._found:
+            self._found[key] = self._find(field, name)
+        return self._found[key]
+
+    def _find(self, field: str, name: str) -> np.ndarray:
+        if not field:
+            return self._batch.bind(name)
+        values = self._batch.bind(field)
+        if field == "sensordata":
+            sensor = self._batch.model.sensor(name)
+            start = int(sensor.adr[0])
+            return values[:, start : start + int(sensor.dim[0])]
+        return values[:, self._batch.model.body(name).id]
+
+
+class Herd:
+    """N scenarios of one body. Observations and rewards are float64 here.
+
+    A step equals the suite's: the second half of a physics step with the new controls, whole
+    steps, then positions and velocities of the state arrived at.
+    """
+
+    def __init__(self, scenarios: Sequence[Scenario], num_threads: int):
+        self.body = scenarios[0].embodiment
+        models = [compile_model(scenario) for scenario in scenarios]
+        self.batch = Batch(models[0], nsim=len(models), nthread=num_threads, persistent=True)
+        self.physics = Views(self.batch)
+        self._ctrl = self.batch.bind("ctrl")
+        self._qpos = self.batch.bind("qpos")
+        self._time = self.batch.bind("time")
+        self.obs = np.zeros((len(models), self.body.obs))
+        self.reward = np.zeros(len(models))
+        self.set_scenarios(scenarios)
+        # A field reads zero until the first step after it was asked for: ask for all now.
+        self._observe()
+        self._judge()
+
+    def set_scenarios(self, scenarios: Sequence[Scenario]) -> None:
+        """Other scenarios of the same body, as many as before; reset afterwards."""
+        models = [compile_model(scenario) for scenario in scenarios]
+        self.batch.set_models(models)
+        self._target = np.array([scenario.target_speed for scenario in scenarios])
+        kinds = np.array([scenario.reward for scenario in scenarios])
+        self._tracks, self._reaches, self._stands = (
+            np.flatnonzero(kinds == kind) for kind in ("track", "reach", "stand")
+        )
+        self._low, self._high = zip(
+            *(_joint_limits(m, self.body.randomise) for m in models), strict=True
+        )
+        self._start = [model.qpos0 for model in models]
+
+    def reset(self, rows: Int[np.ndarray, " M"], rngs: Sequence[np.random.Generator]) -> None:
+        """Draw new initial states of some scenarios, each from its own generator."""
+        self.batch.reset(rows, stage=NONE)
+        for row, rng in zip(rows, rngs, strict=True):
+            low, high = self._low[row], self._high[row]
+            drawn = low + (high - low) * rng.random(len(low))
+            self._qpos[row] = np.where(np.isnan(low), self._start[row], drawn)
+        if self.body.settle_steps:
+            self.batch.step(rows, nstep=self.body.settle_steps)
+            self._time[rows] = 0
+        self.batch.forward(rows)
+        self._observe()
+
+    def step(self, action: Float[np.ndarray, "N A"]) -> None:
+        """One control period; afterwards `obs` and `reward` are those of the new state."""
+        self._ctrl[:] = action
+        self.batch.step(nstep=self.body.substeps, stage=VELOCITY)
+        self._observe()
+        self._judge()
+
+    def diverged(self) -> Int[np.ndarray, " M"]:
+        """Rows of simulations that MuJoCo has warned about since their reset."""
+        return np.flatnonzero(self.batch.warning[:, :, 1].any(axis=1))
+
+    def warnings(self) -> int:
+        """Number of warnings since the resets."""
+        return int(self.batch.warning[:, :, 1].sum())
+
+    def _observe(self) -> None:
+        self.body.observe(self.physics, self.obs)
+
+    def _judge(self) -> None:
+        speed = self.body.speed(self.physics)
+        if len(self._tracks) == self.physics.num:
+            move = track(speed, self._target, self.body.max_speed)
+        else:
+            move = reach(speed, self._target)
+            rows = self._tracks
+            move[rows] = track(speed[rows], self._target[rows], self.body.max_speed)
+        self.reward[:] = self.body.reward(self.physics, move)
+        if len(self._stands):
+            assert self.body.stand is not None
+            self.reward[self._stands] = self.body.stand(self.physics)[self._stands]
+
+
+def _joint_limits(model: mujoco.MjModel, randomise: str) -> tuple[np.ndarray, np.ndarray]:
+    """Between which values each entry of qpos is drawn; NaN where it keeps its default.
+
+    Free and ball joints keep their default.
+    """
+    low, high = np.full(model.nq, np.nan), np.full(model.nq, np.nan)
+    single = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
+    for joint in range(model.njnt):
+        at, kind = model.jnt_qposadr[joint], model.jnt_type[joint]
+        if randomise == "none" or kind not in single:
+            continue
+        if model.jnt_limited[joint]:
+            low[at], high[at] = model.jnt_range[joint]
+        elif kind == single[0] and randomise == "limited_and_rotational":
+            low[at], high[at] = -np.pi, np.pi
+    return low, high
+
+
+remove_timer()

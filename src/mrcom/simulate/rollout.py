@@ -1,0 +1,97 @@
+"""THE rollout: collection, evaluation and prompts all call it."""
+
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from mrcom.core.errors import ConfigError
+from mrcom.core.generators import named_generator
+from mrcom.core.progress import Bar, SilentBar
+from mrcom.core.steps import Masks, Steps
+from mrcom.simulate.simulator import Simulator
+
+
+class Policy(Protocol):
+    """How to act in N scenarios at once."""
+
+    def start(self, num: int) -> Any:
+        """What the policy remembers at the start of an episode."""
+        ...
+
+    def act(
+        self,
+        carry: Any,
+        obs: Float[np.ndarray, "N O"],
+        action: Float[np.ndarray, "N A"],
+        reward: Float[np.ndarray, " N"],
+    ) -> tuple[Float[np.ndarray, "N A"], Any]:
+        """The next action and memory.
+
+        Args:
+            carry: what `start` or the last `act` gave.
+            obs: what is observed now.
+            action: the action that led here; zero at the start.
+            reward: received on arriving here; zero at the start.
+        """
+        ...
+
+
+class RandomPolicy:
+    """Uniform in [-1, 1] on every real action."""
+
+    def __init__(self, masks: Masks, seed: int = 0):
+        self._mask, self._seed = masks.act, seed
+
+    def start(self, num: int) -> np.random.Generator:
+        """A generator of its own for every episode's start: the same each time."""
+        return named_generator(self._seed, "random_policy")
+
+    def act(
+        self,
+        carry: np.random.Generator,
+        obs: Float[np.ndarray, "N O"],
+        action: Float[np.ndarray, "N A"],
+        reward: Float[np.ndarray, " N"],
+    ) -> tuple[Float[np.ndarray, "N A"], np.random.Generator]:
+        """Uniform actions, whatever is observed."""
+        return carry.uniform(-1, 1, self._mask.shape).astype(np.float32) * self._mask, carry
+
+
+def rollout(
+    simulator: Simulator,
+    policy: Policy,
+    *,
+    num_steps: int = Simulator.episode_steps,
+    seed: int,
+    progress: Bar | None = None,
+) -> Steps:
+    """One trajectory of every scenario, from a reset.
+
+    Args:
+        simulator: the scenarios; all of them are reset.
+        policy: how to act.
+        num_steps: transitions; the result has one entry more, the initial state.
+        seed: of the initial states and the observations' noise.
+        progress: advanced by one at every step.
+
+    Raises:
+        TrainingDivergedError: a simulation diverged; names its scenario.
+    """
+    if num_steps < 1:
+        raise ConfigError(f"num_steps={num_steps} must be at least 1.")
+    bar = SilentBar() if progress is None else progress
+    mask = simulator.masks.act
+    num, length = simulator.num, num_steps + 1
+    obs = np.zeros((num, length, simulator.layout.obs), np.float32)
+    action = np.zeros((num, length, simulator.layout.act), np.float32)
+    reward = np.zeros((num, length), np.float32)
+    obs[:, 0] = simulator.reset(seed=seed)
+    carry = policy.start(num)
+    for t in range(num_steps):
+        chosen, carry = policy.act(carry, obs[:, t], action[:, t], reward[:, t])
+        action[:, t + 1] = chosen * mask
+        obs[:, t + 1], reward[:, t + 1] = simulator.step(action[:, t + 1])
+        simulator.check()
+        bar.advance(1)
+    return Steps(obs, action, reward, np.zeros((num, length), bool))
