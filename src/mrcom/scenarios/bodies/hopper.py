@@ -133,4 +133,22 @@ HOPPER = Embodiment(
     reward=reward,
     stand=stand,
     limbs=LIMBS,
+    # simulate.measure.observation_std('hopper'), three digits.
+    obs_std=(
+        0.113,
+        2.32,
+        0.356,
+        0.984,
+        0.871,
+        0.565,
+        0.194,
+        0.381,
+        1.67,
+        2.52,
+        3.21,
+        2.47,
+        1.72,
+        1.5,
+        1.55,
+    ),
 )

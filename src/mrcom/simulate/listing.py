@@ -1,0 +1,63 @@
+"""Scenarios in physical values with units, as `mrcom scenarios` prints them."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from mrcom.scenarios.scenario import Scenario
+from mrcom.simulate.compile import compile_model
+
+UNITS: Mapping[str, str] = MappingProxyType(
+    {
+        "scenario": "",
+        "body": "",
+        "reward": "",
+        "target_speed": "m/s",
+        "torso_length": "m",
+        "torso_radius": "m",
+        "torso_mass": "kg",
+        "total_mass": "kg",
+        "gravity": "m/s^2",
+        "friction": "x default",
+        "damping": "x default",
+        "actuator": "x default",
+        "limbs": "",
+        "observation": "",
+    }
+)
+"""Columns of `physical_values` and their units; no unit for names."""
+
+
+def physical_values(scenarios: Sequence[Scenario]) -> list[dict[str, Any]]:
+    """One row per scenario with the columns of `UNITS`, read from the compiled models.
+
+    The torso's length is the distance between its capsule's two centres, without the round
+    caps; bodies without a torso limb have None there.
+    """
+    return [_row(scenario) for scenario in scenarios]
+
+
+def _row(scenario: Scenario) -> dict[str, Any]:
+    model = compile_model(scenario)
+    torso = scenario.embodiment.limbs.get("torso")
+    geom = None if torso is None else model.geom(torso.geom)
+    return {
+        "scenario": scenario.hash,
+        "body": scenario.body,
+        "reward": scenario.reward,
+        "target_speed": scenario.target_speed,
+        "torso_length": None if geom is None else float(2 * geom.size[1]),
+        "torso_radius": None if geom is None else float(geom.size[0]),
+        "torso_mass": None if geom is None else float(model.body_mass[geom.bodyid[0]]),
+        "total_mass": float(model.body_mass.sum()),
+        "gravity": float(np.linalg.norm(model.opt.gravity)),
+        "friction": scenario.friction,
+        "damping": scenario.damping,
+        "actuator": scenario.actuator,
+        "limbs": ", ".join(
+            f"{limb.name} length x{limb.length:g}, size x{limb.size:g}" for limb in scenario.limbs
+        ),
+        "observation": scenario.observation.kind,
+    }
