@@ -1,0 +1,102 @@
+"""What every method can do, and how one acts in a rollout."""
+
+import dataclasses
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from mrcom.core.types import Batch, Layout, Masks, Prompt
+
+State = Any  # everything that changes while a method learns: a pytree, and the checkpoint
+Carry = Any  # what a method remembers while it acts: a pytree
+Metrics = dict[str, Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """Which steps make a training batch."""
+
+    scenarios: int = 16
+    """Distinct scenarios in a batch."""
+    per_scenario: int = 1
+    """Windows of each of them."""
+    context: int = 16
+    """Steps before the trained ones (W): the burn-in of the context."""
+    length: int = 32
+    """Steps that are trained on (T)."""
+
+
+class Agent(Protocol):
+    """A method with its sizes fixed. Immutable: what changes is in the state."""
+
+    @property
+    def layout(self) -> Layout:
+        """Common widths of the bodies it was built for."""
+        ...
+
+    @property
+    def windows(self) -> Windows:
+        """Which steps make a training batch."""
+        ...
+
+    def init(self, key: PRNGKeyArray) -> State:
+        """The state before anything was learnt."""
+        ...
+
+    def update(self, state: State, batch: Batch, key: PRNGKeyArray) -> tuple[State, Metrics]:
+        """One step of learning; `state` itself is left untouched."""
+        ...
+
+    def with_statistics(self, state: State, mean: np.ndarray, std: np.ndarray) -> State:
+        """The state with new observation statistics, one row per body."""
+        ...
+
+    def start(self, state: State, masks: Masks, prompt: Prompt) -> Carry:
+        """What is remembered before the first observation."""
+        ...
+
+    def act(
+        self,
+        state: State,
+        carry: Carry,
+        obs: Float[Array, "N O"],
+        action: Float[Array, "N A"],
+        reward: Float[Array, " N"],
+        key: PRNGKeyArray | None,
+    ) -> tuple[Float[Array, "N A"], Carry]:
+        """Take in one step and choose the next action; its mode where `key` is None."""
+        ...
+
+
+class AgentPolicy:
+    """An agent as a rollout's policy. Without a key it acts by its mode."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        state: State,
+        masks: Masks,
+        prompt: Prompt,
+        key: PRNGKeyArray | None = None,
+    ):
+        self._agent, self._state, self._masks = agent, state, masks
+        self._prompt, self._key = prompt, key
+
+    def start(self, num: int) -> tuple[int, Carry]:
+        """The step counter and what the agent remembers."""
+        return 0, self._agent.start(self._state, self._masks, self._prompt)
+
+    def act(
+        self,
+        carry: tuple[int, Carry],
+        obs: np.ndarray,
+        action: np.ndarray,
+        reward: np.ndarray,
+    ) -> tuple[np.ndarray, tuple[int, Carry]]:
+        """The next action of every scenario."""
+        step, memory = carry
+        key = None if self._key is None else jax.random.fold_in(self._key, step)
+        chosen, memory = self._agent.act(self._state, memory, obs, action, reward, key)
+        return np.asarray(chosen), (step + 1, memory)

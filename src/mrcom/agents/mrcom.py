@@ -1,0 +1,435 @@
+"""MrCoM: one world model for many scenarios. Read with sections 3.1 to 3.4 of arXiv 2511.06252."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from mrcom.agents.agent import Metrics, Windows
+from mrcom.agents.method import Method
+from mrcom.behaviour.actor_critic import (
+    ActorCriticConfig,
+    ActorCriticState,
+    Dream,
+    actor_critic_update,
+    dream_with,
+    init_actor_critic,
+)
+from mrcom.behaviour.policy import Actor
+from mrcom.core.errors import unknown
+from mrcom.core.rng import named_keys
+from mrcom.core.types import Batch, Layout, Masks, Prompt
+from mrcom.models.contextual import ContextualConfig, ContextualModel, Posterior
+from mrcom.models.contextual import State as ModelState
+from mrcom.models.world_model import DreamContext
+from mrcom.objectives.kl import KLConfig, balanced_kl
+from mrcom.objectives.meta_state import meta_state_bound, meta_state_reweight
+from mrcom.objectives.meta_value import value_consistency
+from mrcom.objectives.prediction import continue_loss, reconstruction, reward_loss
+from mrcom.objectives.total import total_loss
+
+MRCOM = Method(
+    name="MrCoM",
+    parts=("stoch", "deter", "aux", "context"),
+    # Eq. 16 with lambda = (1, 1, 0.1); reward and continue are our addition, which dreams need.
+    weights=(
+        ("reconstruction", 1.0),
+        ("reward", 1.0),
+        ("continue", 1.0),
+        ("kl_stoch", 1.0),
+        ("kl_aux", 1.0),
+        ("meta_state", 1.0),
+        ("meta_value", 0.1),
+    ),
+)
+"""The whole method. `without(MRCOM, "deter")`, `"context"`, `"meta_state"` and `"meta_value"` are
+the paper's four ablations."""
+
+CLIP = 10.0
+"""Normalised observations are clipped to this many standard deviations."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MrComConfig:
+    """Sizes and choices of the method beyond its parts and weights."""
+
+    model: ContextualConfig = ContextualConfig()
+    """The world model."""
+    behaviour: ActorCriticConfig = ActorCriticConfig()
+    """Actor and critics in its dreams."""
+    windows: Windows = Windows()
+    """Which steps make a batch."""
+    kl: KLConfig = KLConfig()
+    """Direction, free nats and balance of the divergences."""
+    meta_state: Literal["reweight", "bound"] = "reweight"
+    """Eq. 12 as printed, or the bound of Eq. 11 with a separately learned prior."""
+    value_samples: int = 4
+    """Draws of the model inside the square of Eq. 15; 0 takes the prior's mean."""
+    value_warmup: int = 200
+    """Updates before Eq. 15 counts: until then values mean nothing."""
+    decoder_std: float = 0.5
+    """Standard deviation of the decoder's Gaussian, in normalised units."""
+    learning_rate: float = 6e-4
+    """Of the world model's Adam."""
+    max_norm: float = 100.0
+    """Longest gradient of the world model; longer ones are shortened to it."""
+    horizon: int = 12
+    """Steps of a dream that the behaviour learns from."""
+    starts: int = 8
+    """Steps of each window that dreams start from."""
+    dream_context: DreamContext = "push"
+    """Whether dreamt steps enter the context."""
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        """The world model's."""
+        clip = optax.clip_by_global_norm(self.max_norm)
+        return optax.chain(clip, optax.adam(self.learning_rate, eps=1e-8))
+
+
+class MrComState(eqx.Module):
+    """Everything that changes while learning, and nothing else. This is the checkpoint."""
+
+    model: ContextualModel
+    moments: Any
+    behaviour: ActorCriticState
+    mean: Float[Array, "bodies O"]
+    """Of each body's observations."""
+    std: Float[Array, "bodies O"]
+    """Of each body's observations."""
+
+
+class Carry(eqx.Module):
+    """What is remembered while acting in N scenarios."""
+
+    model: ModelState
+    body: Int[Array, " N"]
+
+
+class Forward(eqx.Module):
+    """What the loss terms are computed from."""
+
+    model: ContextualModel
+    batch: Batch
+    """Only the T trained steps, normalised."""
+    posterior: Posterior
+    kl_stoch: Float[Array, "B T"]
+    behaviour: ActorCriticState
+    key: PRNGKeyArray
+
+
+Term = Callable[[MrComConfig, Forward], Float[Array, "B _"]]
+
+
+@dataclasses.dataclass(frozen=True)
+class MrCom:
+    """The method with its sizes fixed; all that changes is in `MrComState`."""
+
+    method: Method
+    config: MrComConfig
+    layout: Layout
+    num_scenarios: int
+
+    def __post_init__(self):
+        for name in self.method.terms:
+            if name not in TERMS:
+                raise unknown("loss term", name, TERMS)
+        self.config.model.check_behaviour()
+
+    @property
+    def windows(self) -> Windows:
+        """Which steps make a training batch."""
+        return self.config.windows
+
+    @property
+    def dream_steps(self) -> int:
+        """Dreamt steps of one update."""
+        rows = min(self.windows.scenarios, self.num_scenarios) * self.windows.per_scenario
+        return rows * self.config.starts * self.config.horizon
+
+    @property
+    def model_config(self) -> ContextualConfig:
+        """The model with the method's parts, and what its terms need besides."""
+        bound = self.config.meta_state == "bound" and "meta_state" in self.method.terms
+        parts = (*self.method.parts, "reference") if bound else self.method.parts
+        return dataclasses.replace(self.config.model, parts=parts)
+
+    def init(self, key: PRNGKeyArray) -> MrComState:
+        """The state before anything was learnt."""
+        keys = named_keys(key, "model", "behaviour")
+        model = ContextualModel(self.model_config, self.layout.obs, self.layout.act, key=keys.model)
+        return MrComState(
+            model=model,
+            moments=self.config.optimizer.init(eqx.filter(model, eqx.is_inexact_array)),
+            behaviour=init_actor_critic(
+                self.model_config.feature,
+                self.layout.act,
+                self.num_scenarios,
+                self.config.behaviour,
+                key=keys.behaviour,
+            ),
+            mean=jnp.zeros((len(self.layout.bodies), self.layout.obs)),
+            std=jnp.ones((len(self.layout.bodies), self.layout.obs)),
+        )
+
+    def with_statistics(self, state: MrComState, mean: np.ndarray, std: np.ndarray) -> MrComState:
+        """The state with new observation statistics, one row per body."""
+        rows = (jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32))
+        return eqx.tree_at(lambda s: (s.mean, s.std), state, rows)
+
+    def update(
+        self, state: MrComState, batch: Batch, key: PRNGKeyArray
+    ) -> tuple[MrComState, Metrics]:
+        """One step of the world model, then one of actor and critics in its dreams.
+
+        The given state's memory is handed over to the new one: do not use it again.
+        """
+        return _update((self, batch, key), state)
+
+    def start(self, state: MrComState, masks: Masks, prompt: Prompt) -> Carry:
+        """What is remembered before the first observation: the prompt, as context."""
+        known = jax.tree.map(jnp.asarray, prompt)
+        return _start(state, *map(jnp.asarray, (masks.obs, masks.act, masks.body)), known)
+
+    def act(
+        self,
+        state: MrComState,
+        carry: Carry,
+        obs: Float[Array, "N O"],
+        action: Float[Array, "N A"],
+        reward: Float[Array, " N"],
+        key: PRNGKeyArray | None,
+    ) -> tuple[Float[Array, "N A"], Carry]:
+        """Take in one step and choose the next action; its mode where `key` is None."""
+        return _act(state, carry, *map(jnp.asarray, (obs, action, reward)), key)
+
+    def observe_step(
+        self,
+        state: MrComState,
+        carry: Carry,
+        obs: Float[Array, "N O"],
+        action: Float[Array, "N A"],
+        reward: Float[Array, " N"],
+    ) -> tuple[Float[Array, "N F"], Carry]:
+        """Take in one step without acting; the feature that any policy may read."""
+        seen = map(jnp.asarray, (obs, action, reward))
+        return _observe_step(state, carry, *seen, None)
+
+    def dream(
+        self,
+        state: MrComState,
+        start: ModelState,
+        actor: Actor,
+        *,
+        horizon: int,
+        key: PRNGKeyArray,
+    ) -> Dream:
+        """Dreams of a frozen model with any actor that reads its features."""
+        dream_fn = dream_with(
+            state.model,
+            start,
+            start.act_mask,
+            horizon=horizon,
+            key=key,
+            dream_context=self.config.dream_context,
+        )
+        return dream_fn(actor)
+
+
+def _reconstruction(config: MrComConfig, forward: Forward) -> Float[Array, "B T"]:
+    decoded = forward.model.decode(forward.posterior.feature)
+    return reconstruction(
+        decoded, forward.batch.obs, forward.batch.obs_mask, std=config.decoder_std
+    )
+
+
+def _reward(config: MrComConfig, forward: Forward) -> Float[Array, "B T"]:
+    logits = forward.model.reward_logits(forward.posterior.feature)
+    return reward_loss(logits, forward.batch.reward, forward.model.reward_head.bins)
+
+
+def _continue(config: MrComConfig, forward: Forward) -> Float[Array, "B T"]:
+    logit = forward.model.cont_logit(forward.posterior.feature)
+    return continue_loss(logit, 1.0 - forward.batch.is_terminal.astype(logit.dtype))
+
+
+def _kl_stoch(config: MrComConfig, forward: Forward) -> Float[Array, "B T"]:
+    return forward.kl_stoch
+
+
+def _kl_aux(config: MrComConfig, forward: Forward) -> Float[Array, "B T"]:
+    posterior = forward.posterior
+    if not posterior.aux.shape[-1]:
+        return jnp.zeros(posterior.aux.shape[:-1])
+    return balanced_kl(posterior.aux_posterior, posterior.aux_prior, config.kl)
+
+
+def _meta_state(config: MrComConfig, forward: Forward) -> Float[Array, "B T"]:
+    if config.meta_state == "reweight":
+        return meta_state_reweight(forward.kl_stoch)
+    reference = forward.posterior.reference
+    assert reference is not None, "the model has a reference wherever the bound is asked for"
+    return meta_state_bound(forward.posterior.stoch_posterior, reference, config.kl)
+
+
+def _meta_value(config: MrComConfig, forward: Forward) -> Float[Array, "B _"]:
+    behaviour, posterior = forward.behaviour, forward.posterior
+    predicted = forward.model.next_features(
+        posterior,
+        num_samples=config.value_samples,
+        key=forward.key if config.value_samples else None,
+    )
+    # The slow copy is frozen: with a value that learns here, a constant one would be best.
+    frozen = behaviour.meta.slow
+    floor = config.behaviour.scale_floor * (1 - config.behaviour.discount)
+    loss = value_consistency(
+        frozen(posterior.feature[:, 1:]),
+        frozen(predicted),
+        jnp.maximum(behaviour.return_range, floor),
+    )
+    return jnp.where(behaviour.updates >= config.value_warmup, loss, jnp.zeros_like(loss))
+
+
+TERMS: dict[str, Term] = {
+    "reconstruction": _reconstruction,
+    "reward": _reward,
+    "continue": _continue,
+    "kl_stoch": _kl_stoch,
+    "kl_aux": _kl_aux,
+    "meta_state": _meta_state,
+    "meta_value": _meta_value,
+}
+"""Every loss term of the world model by its name."""
+
+
+def model_loss(
+    model: ContextualModel,
+    agent: MrCom,
+    batch: Batch,
+    behaviour: ActorCriticState,
+    key: PRNGKeyArray,
+) -> tuple[Float[Array, ""], tuple[Posterior, dict[str, Float[Array, "B _"]]]]:
+    """Eq. 16 on a normalised batch; also the filtered states and every term."""
+    keys = named_keys(key, "observe", "meta_value")
+    posterior = model.observe(batch, key=keys.observe)
+    trained = _trained_steps(batch, agent.windows.length)
+    kl_stoch = balanced_kl(posterior.stoch_posterior, posterior.stoch_prior, agent.config.kl)
+    forward = Forward(model, trained, posterior, kl_stoch, behaviour, keys.meta_value)
+    weights = agent.method.terms
+    terms = {name: TERMS[name](agent.config, forward) for name in weights}
+    return total_loss(terms, weights), (posterior, terms)
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _update(
+    given: tuple[MrCom, Batch, PRNGKeyArray], state: MrComState
+) -> tuple[MrComState, Metrics]:
+    agent, batch, key = given
+    config = agent.config
+    keys = named_keys(key, "model", "starts", "dream")
+    batch = _normalised(state, batch)
+    (loss, (posterior, terms)), grads = eqx.filter_value_and_grad(model_loss, has_aux=True)(
+        state.model, agent, batch, state.behaviour, keys.model
+    )
+    params = eqx.filter(state.model, eqx.is_inexact_array)
+    steps, moments = config.optimizer.update(grads, state.moments, params)
+    model = eqx.apply_updates(state.model, steps)
+
+    rows, length = posterior.stoch.shape[:2]
+    at = jax.random.randint(keys.starts, (rows, config.starts), 0, length)
+    index = (jnp.arange(rows)[:, None] * length + at).ravel()
+    start = model.states_at(posterior, index)
+
+    dream = dream_with(
+        model,
+        start,
+        start.act_mask,
+        horizon=config.horizon,
+        key=keys.dream,
+        dream_context=config.dream_context,
+    )
+    scenario = batch.scenario[:: agent.windows.per_scenario]
+    learnt = actor_critic_update(state.behaviour, dream, scenario, start.act_mask, config.behaviour)
+    metrics = {
+        "loss": loss,
+        "gradient": optax.global_norm(grads),
+        **{f"loss/{name}": jnp.mean(term) for name, term in terms.items()},
+        **{f"row/{name}": jnp.mean(term, axis=1) for name, term in terms.items()},
+        "row/critic": jnp.repeat(learnt.critic_loss, agent.windows.per_scenario),
+        **learnt.metrics,
+    }
+    return MrComState(model, moments, learnt.state, state.mean, state.std), metrics
+
+
+@eqx.filter_jit
+def _start(
+    state: MrComState,
+    obs_mask: Float[Array, "N O"],
+    act_mask: Float[Array, "N A"],
+    body: Int[Array, " N"],
+    prompt: Prompt,
+) -> Carry:
+    obs = _normalise(state, prompt.obs, body[:, None], obs_mask[:, None])
+    known = eqx.tree_at(lambda p: p.obs, prompt, obs)
+    return Carry(state.model.initial(known, obs_mask, act_mask), body)
+
+
+@eqx.filter_jit
+def _observe_step(
+    state: MrComState,
+    carry: Carry,
+    obs: Float[Array, "N O"],
+    action: Float[Array, "N A"],
+    reward: Float[Array, " N"],
+    key: PRNGKeyArray | None,
+) -> tuple[Float[Array, "N F"], Carry]:
+    seen = _normalise(state, obs, carry.body, carry.model.obs_mask)
+    now, _ = state.model.correct(carry.model, seen, action, reward, key=key)
+    return state.model.feature(now), Carry(now, carry.body)
+
+
+@eqx.filter_jit
+def _act(
+    state: MrComState,
+    carry: Carry,
+    obs: Float[Array, "N O"],
+    action: Float[Array, "N A"],
+    reward: Float[Array, " N"],
+    key: PRNGKeyArray | None,
+) -> tuple[Float[Array, "N A"], Carry]:
+    keys = None if key is None else named_keys(key, "observe", "act")
+    feature, carry = _observe_step(
+        state, carry, obs, action, reward, None if keys is None else keys.observe
+    )
+    policy = state.behaviour.actor(feature, carry.model.act_mask)
+    return policy.mode() if keys is None else policy.sample(keys.act)[0], carry
+
+
+def _normalise(
+    state: MrComState,
+    obs: Float[Array, "*B O"],
+    body: Int[Array, "..."],
+    obs_mask: Float[Array, "... O"],
+) -> Float[Array, "*B O"]:
+    scaled = (obs - state.mean[body]) / state.std[body]
+    return jnp.clip(scaled, -CLIP, CLIP) * obs_mask
+
+
+def _normalised(state: MrComState, batch: Batch) -> Batch:
+    obs = _normalise(state, batch.obs, batch.body[:, None], batch.obs_mask[:, None])
+    return eqx.tree_at(lambda b: b.obs, batch, obs)
+
+
+def _trained_steps(batch: Batch, length: int) -> Batch:
+    last = lambda array: array[:, -length:]
+    return eqx.tree_at(
+        lambda b: (b.obs, b.action, b.reward, b.is_terminal, b.valid),
+        batch,
+        (*map(last, (batch.obs, batch.action, batch.reward, batch.is_terminal, batch.valid)),),
+    )

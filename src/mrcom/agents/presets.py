@@ -1,0 +1,57 @@
+"""Budgets: how much of everything a run may use. Every result names the one it had."""
+
+import dataclasses
+
+from mrcom.core.errors import unknown
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """Amounts of experience and learning. All counts are of one run."""
+
+    name: str
+    """What results call it."""
+    scenarios: int
+    """Training scenarios per body."""
+    episode_steps: int
+    """Control steps of one collected, adapted or evaluated episode."""
+    random_rounds: int
+    """Rounds of collection with random actions before learning; one episode a scenario each."""
+    rounds: int
+    """Rounds of collection by the behaviour policies, spread evenly over the updates."""
+    updates: int
+    """Updates of the world model; the behaviour learns in each of them too."""
+    held_out: int
+    """Held-out scenarios per body on which open-loop prediction is measured."""
+    targets_inside: int
+    """Target scenarios per body drawn from the training box."""
+    targets_outside: int
+    """Target scenarios per body drawn from outside the training box."""
+    adapt_steps: int
+    """Real control steps in each target."""
+    adapt_updates: int
+    """Updates of the policy in each target; the control from scratch gets as many."""
+    evaluation_episodes: int
+    """Evaluation episodes per policy and target."""
+
+
+BUDGETS = {
+    budget.name: budget
+    for budget in (
+        Budget("debug", 2, 60, 1, 1, 8, 1, 1, 0, 60, 8, 2),
+        Budget("tiny", 16, 1000, 2, 6, 2000, 4, 1, 1, 3000, 1500, 8),
+        Budget("small", 16, 1000, 4, 16, 8000, 8, 2, 2, 10000, 10000, 10),
+        Budget("full", 16, 1000, 4, 200, 200000, 16, 16, 16, 50000, 50000, 10),
+    )
+}
+
+
+def budget(name: str) -> Budget:
+    """The budget of that name.
+
+    Raises:
+        ConfigError: no such budget; the message names the nearest.
+    """
+    if name not in BUDGETS:
+        raise unknown("budget", name, BUDGETS)
+    return BUDGETS[name]

@@ -1,0 +1,70 @@
+"""Many updates in a row, watched for losses that are no longer finite."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from mrcom.agents.agent import Agent, Metrics
+from mrcom.core.errors import TrainingDivergedError
+from mrcom.core.rng import named_keys, root_key
+from mrcom.core.types import Batch
+
+ROW = "row/"
+"""Metrics under this prefix hold one number per row of the batch; they are never logged."""
+
+
+def run_updates(
+    agent: Agent,
+    state: Any,
+    batches: Callable[[int], tuple[Batch, Sequence[str]]],
+    *,
+    first: int,
+    count: int,
+    seed: int,
+) -> Iterator[tuple[int, Any, Metrics]]:
+    """Updates `first` to `first + count - 1`, one at a time, each with its number.
+
+    Every key is folded from the seed and the update's number, so that stopping and going on
+    from a stored state equals not stopping.
+
+    Args:
+        batches: the batch of an update and the name of the scenario behind each of its rows.
+
+    Raises:
+        TrainingDivergedError: a loss is not finite; names the term and the scenario. The state
+            that was last yielded by an earlier call is untouched.
+    """
+    root = named_keys(root_key(seed), "update").update
+    before: tuple[int, Metrics, Sequence[str]] | None = None
+    for update in range(first, first + count):
+        batch, names = batches(update)
+        state, metrics = agent.update(state, batch, jax.random.fold_in(root, update))
+        # The update before is checked while this one still runs on the device.
+        if before is not None:
+            check_finite(*before)
+        before = (update, metrics, names)
+        yield update, state, metrics
+    if before is not None:
+        check_finite(*before)
+
+
+def check_finite(update: int, metrics: Metrics, names: Sequence[str]) -> None:
+    """Raise if any row of any loss term is not finite."""
+    for key, values in metrics.items():
+        if not key.startswith(ROW):
+            continue
+        bad = np.flatnonzero(~np.isfinite(np.asarray(values)))
+        if bad.size:
+            guilty = ", ".join(sorted({names[row] for row in bad})[:3])
+            raise TrainingDivergedError(
+                f"The loss '{key.removeprefix(ROW)}' is not finite at update {update}, first in "
+                f"scenario {guilty}; the last good checkpoint is kept. Lower the learning rate or "
+                f"look at this scenario's observations."
+            )
+
+
+def scalars(metrics: Metrics) -> dict[str, float]:
+    """The loggable numbers of an update."""
+    return {key: float(value) for key, value in metrics.items() if not key.startswith(ROW)}

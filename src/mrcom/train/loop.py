@@ -1,0 +1,251 @@
+"""World-model training: collect in all scenarios, learn from the merged experience, repeat."""
+
+import dataclasses
+import math
+import pathlib
+from typing import Any
+
+import jax
+
+from mrcom.agents.agent import Agent
+from mrcom.agents.build import build_agent
+
+from mrcom.core.config import from_json
+from mrcom.core.progress import progress
+from mrcom.core.rng import named_generator, named_keys, root_key
+from mrcom.core.types import Batch, Prompt
+from mrcom.replay.normaliser import empty_normaliser
+from mrcom.replay.prompts import make_prompts
+from mrcom.replay.store import Store
+from mrcom.replay.windows import sample_batch
+from mrcom.simulate.rollout import rollout
+from mrcom.simulate.simulator import Simulator
+from mrcom.train.checkpoint import Checkpoints
+from mrcom.train.collect import Experience, collect_random, collect_with_agent
+from mrcom.train.learner import run_updates, scalars
+from mrcom.train.log import Counters, Log
+from mrcom.train.run_folder import RunFolder, create_run
+from mrcom.train.settings import RunConfig, Worlds, training_worlds
+
+LOG_EVERY = 20
+"""Updates between two lines of the log."""
+
+
+@dataclasses.dataclass
+class Run:
+    """A run in memory: its configuration, its agent and everything that changes."""
+
+    config: RunConfig
+    folder: RunFolder
+    worlds: Worlds
+    agent: Agent
+    state: Any
+    experience: Experience
+    counters: Counters
+    phase: int = 0
+    """Rounds of collection, each with its updates, that are done."""
+
+    @property
+    def num_phases(self) -> int:
+        """How many there will be."""
+        return self.config.budget.rounds + 1
+
+
+def train(config: RunConfig, run_dir: pathlib.Path, *, resume: bool = False) -> Run:
+    """Train a world model and its behaviour policies in a run folder.
+
+    A checkpoint follows every phase (one round of collection and its updates). All randomness
+    is folded from the seed and counters, so that a resumed run equals one that never stopped.
+
+    Raises:
+        RunFolderError: the folder exists (or, with `resume`, holds another configuration).
+        TrainingDivergedError: a loss or a simulation is not finite.
+    """
+    folder = create_run(run_dir, config, resume=resume)
+    run = _begin(config, folder)
+    checkpoints = Checkpoints(folder.checkpoints)
+    position = _restore(run, checkpoints) if resume and checkpoints.steps() else 0
+    simulator = Simulator(run.worlds.scenarios, layout=run.worlds.layout)
+    total = config.budget.updates
+    with (
+        Log(folder.metrics_file, position=position) as log,
+        progress("training the world model", total=total) as bar,
+    ):
+        bar.advance(run.counters.updates)
+        while run.phase < run.num_phases:
+            _collect_phase(run, simulator, log)
+            _learn_phase(run, log, bar)
+            run.phase += 1
+            _save(run, checkpoints, log)
+    return run
+
+
+def open_trained(folder: RunFolder, step: int | None = None) -> Run:
+    """A trained run from its newest checkpoint alone.
+
+    Raises:
+        CheckpointError: there is none, or it does not fit this version.
+    """
+    checkpoints = Checkpoints(folder.checkpoints)
+    config = from_json(RunConfig, checkpoints.read_meta(step)["config"])
+    run = _begin(config, folder)
+    _restore(run, checkpoints, step)
+    return run
+
+
+def expert_prompts(worlds: Worlds, window: int, *, num_steps: int, seed: int) -> Prompt:
+    """The best stretch of an episode of each scenario's expert."""
+    simulator = Simulator(worlds.scenarios, layout=worlds.layout)
+    from mrcom.behaviour.expert import ExpertPolicy
+
+    policy = ExpertPolicy(worlds.scenarios, worlds.layout)
+    steps = rollout(simulator, policy, num_steps=num_steps, seed=seed)
+    return make_prompts(
+        "expert",
+        num=len(worlds.scenarios),
+        layout=worlds.layout,
+        window=window,
+        steps=steps,
+    )
+
+
+def _begin(config: RunConfig, folder: RunFolder) -> Run:
+    worlds = training_worlds(config)
+    agent = build_agent(
+        config.method,
+        config.size,
+        layout=worlds.layout,
+        num_scenarios=len(worlds.scenarios),
+        observe_reward=config.observe_reward,
+    )
+    budget = config.budget
+    store = Store(
+        len(worlds.scenarios),
+        worlds.layout,
+        steps=budget.episode_steps + 1,
+        capacity=min(budget.random_rounds + budget.rounds, 64),
+    )
+    none = make_prompts(
+        "none",
+        num=len(worlds.scenarios),
+        layout=worlds.layout,
+        window=agent.windows.context,
+    )
+    experience = Experience(store, empty_normaliser(worlds.layout), none)
+    state = agent.init(named_keys(root_key(config.seed), "init").init)
+    return Run(config, folder, worlds, agent, state, experience, Counters())
+
+
+def _collect_phase(run: Run, simulator: Simulator, log: Log) -> None:
+    budget, seed = run.config.budget, run.config.seed
+    rounds = budget.random_rounds if run.phase == 0 else 1
+    if run.phase == 0 and run.config.prompt == "expert":
+        run.experience.prompt = expert_prompts(
+            run.worlds,
+            run.agent.windows.context,
+            num_steps=min(budget.episode_steps, 300),
+            seed=_seed(seed, "prompt", 0),
+        )
+    returns = 0.0
+    for number in range(rounds):
+        if run.phase == 0:
+            steps = collect_random(
+                simulator,
+                run.worlds,
+                num_steps=budget.episode_steps,
+                seed=_seed(seed, "random", number),
+            )
+            if number == 0 and run.config.prompt == "own":
+                run.experience.prompt = make_prompts(
+                    "own",
+                    num=simulator.num,
+                    layout=run.worlds.layout,
+                    window=run.agent.windows.context,
+                    steps=steps,
+                )
+        else:
+            steps = collect_with_agent(
+                simulator,
+                run.agent,
+                run.state,
+                run.worlds,
+                run.experience.prompt,
+                num_steps=budget.episode_steps,
+                seed=_seed(seed, "behaviour", run.phase),
+            )
+        run.experience.add(steps, run.worlds)
+        run.counters = dataclasses.replace(
+            run.counters,
+            env_steps=run.counters.env_steps + simulator.num * budget.episode_steps,
+            episodes=run.counters.episodes + simulator.num,
+        )
+        returns = steps.reward.sum(axis=1)
+    normaliser = run.experience.normaliser
+    run.state = run.agent.with_statistics(run.state, normaliser.mean, normaliser.std)
+    by_body = {
+        f"return/{body}": returns[run.worlds.masks.body == index].mean()
+        for index, body in enumerate(run.worlds.layout.bodies)
+    }
+    log.write("collect", run.counters, by_body)
+
+
+def _learn_phase(run: Run, log: Log, bar: Any) -> None:
+    windows, budget = run.agent.windows, run.config.budget
+    names = [scenario.name for scenario in run.worlds.scenarios]
+    last = math.ceil(budget.updates * (run.phase + 1) / run.num_phases)
+    first = run.counters.updates
+
+    def batches(update: int) -> tuple[Batch, list[str]]:
+        batch = sample_batch(
+            run.experience.store,
+            run.worlds.masks,
+            run.experience.prompt,
+            named_generator(run.config.seed, "batch", update),
+            num_scenarios=windows.scenarios,
+            per_scenario=windows.per_scenario,
+            context=windows.context,
+            length=windows.length,
+        )
+        return batch, [names[index] for index in jax.device_get(batch.scenario)]
+
+    loop = run_updates(
+        run.agent, run.state, batches, first=first, count=last - first, seed=run.config.seed
+    )
+    for update, state, metrics in loop:
+        run.state = state
+        run.counters = dataclasses.replace(
+            run.counters,
+            updates=update + 1,
+            dream_steps=run.counters.dream_steps + run.agent.dream_steps,
+        )
+        if (update + 1) % LOG_EVERY == 0:
+            values = scalars(metrics)
+            log.write("train", run.counters, values)
+            bar.advance(LOG_EVERY, text=f"loss {values['loss']:.2f}")
+
+
+def _save(run: Run, checkpoints: Checkpoints, log: Log) -> None:
+    checkpoints.save(
+        run.counters.updates,
+        run.state,
+        meta={
+            "config": run.config,
+            "counters": run.counters,
+            "phase": run.phase,
+            "log_position": log.position,
+        },
+        host=run.experience.state_dict(),
+    )
+
+
+def _restore(run: Run, checkpoints: Checkpoints, step: int | None = None) -> int:
+    restored = checkpoints.restore(run.state, step)
+    run.state = restored.state
+    run.experience.restore(restored.host)
+    run.counters = Counters(**restored.meta["counters"])
+    run.phase = restored.meta["phase"]
+    return restored.meta["log_position"]
+
+
+def _seed(seed: int, name: str, number: int) -> int:
+    return int(named_generator(seed, name, number).integers(2**31))

@@ -1,0 +1,109 @@
+"""One run, as data: everything that decides its numbers."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from mrcom.agents.method import Method
+from mrcom.agents.presets import Budget
+from mrcom.core.errors import ConfigError
+from mrcom.core.types import Layout, Masks
+from mrcom.scenarios.layout import layout_of, masks_of
+from mrcom.scenarios.scenario import Scenario
+from mrcom.scenarios.splits import Split, sample_scenarios
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """The whole configuration of a run; stored in its folder and in every checkpoint."""
+
+    method: Method
+    """The method, with its parts and loss weights."""
+    budget: Budget
+    """How much experience and learning it may use."""
+    split: Split
+    """Training and test boxes of scenario parameters."""
+    size: str = "tiny"
+    """Size preset of the networks."""
+    seed: int = 0
+    """Seed of everything random but the scenarios, which have the split's."""
+    bodies: tuple[str, ...] = ("hopper", "walker", "cheetah")
+    """Bodies whose experience is merged."""
+    reward: str = "track"
+    """`track` rewards the target speed itself, `reach` any speed above it."""
+    observation: str = "plain"
+    """What happens to observations: plain, add_g, add_d, msk_r or msk_f."""
+    observe_reward: bool = True
+    """Whether agents see the last reward; the papers' equations do not show it."""
+    prompt: str = "expert"
+    """What fills the context at first: expert, own or none."""
+
+    def __post_init__(self):
+        if self.prompt not in ("expert", "own", "none"):
+            raise ConfigError(f"prompt={self.prompt!r} must be one of expert, own, none.")
+        if not self.bodies:
+            raise ConfigError("bodies=() must name at least one body, such as ('cheetah',).")
+
+
+@dataclasses.dataclass(frozen=True)
+class Worlds:
+    """A list of scenarios with their common layout. Order matters: it is their index."""
+
+    scenarios: tuple[Scenario, ...]
+    layout: Layout
+    masks: Masks
+
+
+def training_worlds(config: RunConfig) -> Worlds:
+    """The training scenarios of all bodies, body by body."""
+    scenarios = tuple(
+        scenario
+        for body in config.bodies
+        for scenario in config.split.train_scenarios(
+            body, config.budget.scenarios, reward=config.reward, observation=config.observation
+        )
+    )
+    return worlds_of(config, scenarios)
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A scenario that was not trained on."""
+
+    scenario: Scenario
+    inside: bool
+    """Whether it lies in the training box."""
+
+
+def target_scenarios(config: RunConfig, inside: int, outside: int, stream: str) -> list[Target]:
+    """Fresh scenarios of every body, body by body: first those inside the training box.
+
+    Args:
+        inside: how many per body lie in the training box.
+        outside: how many per body lie in the test box but not in the training box; none where
+            the test box has no such place.
+        stream: another name is another list.
+    """
+    split, found = config.split, []
+    outside = 0 if split.train.contains(split.test) else outside
+    for body in config.bodies:
+        for count, is_inside in ((inside, True), (outside, False)):
+            if not count:
+                continue
+            scenarios = sample_scenarios(
+                body,
+                split.train if is_inside else split.test,
+                count,
+                split.seed,
+                reward=config.reward,
+                observation=config.observation,
+                outside=None if is_inside else split.train,
+                stream=f"{stream}/{'inside' if is_inside else 'outside'}",
+            )
+            found += [Target(scenario, is_inside) for scenario in scenarios]
+    return found
+
+
+def worlds_of(config: RunConfig, scenarios: Sequence[Scenario]) -> Worlds:
+    """Any scenarios of a run's bodies, in the layout of the run."""
+    layout = layout_of(config.bodies, observation=config.observation)
+    return Worlds(tuple(scenarios), layout, masks_of(scenarios, layout))
