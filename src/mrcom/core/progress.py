@@ -4,9 +4,10 @@ import contextlib
 import sys
 import time
 from collections.abc import Generator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Bar(Protocol):
     """What a long step is given to say how far it is."""
 

@@ -1,0 +1,82 @@
+"""`mrcom COMMAND ...`: find the command, run it, and turn errors into one line."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import tyro
+from tyro.conf import subcommand
+
+from mrcom.cli import adapt, demo, doctor, evaluate, expert, report, scenarios, train
+from mrcom.core.errors import MrcomError, unknown
+
+# In the order a newcomer meets them.
+Command = (
+    Annotated[demo.Demo, subcommand("demo")]
+    | Annotated[train.Train, subcommand("train")]
+    | Annotated[adapt.Adapt, subcommand("adapt")]
+    | Annotated[evaluate.Evaluate, subcommand("evaluate")]
+    | Annotated[report.Report, subcommand("report")]
+    | Annotated[scenarios.Scenarios, subcommand("scenarios")]
+    | Annotated[expert.Expert, subcommand("expert")]
+    | Annotated[doctor.Doctor, subcommand("doctor")]
+)
+RUN: dict[type, Callable[[Any], int | None]] = {
+    demo.Demo: demo.run,
+    train.Train: train.run,
+    adapt.Adapt: adapt.run,
+    evaluate.Evaluate: evaluate.run,
+    report.Report: report.run,
+    scenarios.Scenarios: scenarios.run,
+    expert.Expert: expert.run,
+    doctor.Doctor: doctor.run,
+}
+NAMES = tuple(kind.__name__.lower() for kind in RUN)
+
+FAILED, INTERRUPTED = 2, 130
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        args: what follows `mrcom`; the process's own by default.
+
+    Returns:
+        The exit code: 0, 1 where something was found broken, 2 for an error the user can
+        mend (one line on stderr), 130 after Ctrl-C.
+    """
+    try:
+        options = parse(sys.argv[1:] if args is None else args)
+        code = RUN[type(options)](options) or 0
+        sys.stdout.flush()
+    except MrcomError as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough. Python would complain while it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def parse(args: Sequence[str]) -> Any:
+    """The options of the command that was asked for.
+
+    Raises:
+        ConfigError: no such command; the message names the nearest.
+        SystemExit: help was asked for, or an option cannot be read.
+    """
+    if args and not args[0].startswith("-") and args[0] not in NAMES:
+        raise unknown("command", args[0], NAMES)
+    return tyro.cli(
+        Command,
+        prog="mrcom",
+        description="World models that work across many worlds. Start with `mrcom demo`.",
+        args=list(args) or ["--help"],
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )

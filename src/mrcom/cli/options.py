@@ -1,0 +1,59 @@
+"""Options that several commands have, worded once."""
+
+import pathlib
+from typing import Annotated, Literal
+
+import tyro
+
+from mrcom.core.errors import ConfigError
+
+Amount = Literal["debug", "tiny", "small", "full"]
+
+Seed = Annotated[int, tyro.conf.arg(help="Seed of everything random.")]
+Budget = Annotated[
+    Amount,
+    tyro.conf.arg(help="How much experience and learning: debug (seconds) to full (accelerator)."),
+]
+Size = Annotated[
+    Amount | None,
+    tyro.conf.arg(help="Size of the networks; that of the budget by default.", metavar="SIZE"),
+]
+RunDir = Annotated[
+    pathlib.Path | None,
+    tyro.conf.arg(
+        help="Folder of the run, which must not exist; runs/NAME by default.", metavar="DIR"
+    ),
+]
+Resume = Annotated[
+    pathlib.Path | None,
+    tyro.conf.arg(help="Folder of an interrupted run to go on with.", metavar="DIR"),
+]
+Json = Annotated[bool, tyro.conf.arg(help="Print JSON for programs instead of text for people.")]
+Run = Annotated[
+    tyro.conf.Positional[pathlib.Path],
+    tyro.conf.arg(help="Folder of a trained run.", metavar="RUN"),
+]
+
+
+def place_of_run(
+    run_dir: pathlib.Path | None, resume: pathlib.Path | None, name: str
+) -> tuple[pathlib.Path, bool]:
+    """Where a run goes, and whether it goes on with one that is there.
+
+    Args:
+        run_dir: as asked for, if at all.
+        resume: as asked for, if at all.
+        name: of the folder in `runs` otherwise; counted up where it exists.
+
+    Raises:
+        ConfigError: both were asked for, and differ.
+    """
+    from mrcom.train.run_folder import free_path
+
+    if resume is not None:
+        if run_dir not in (None, resume):
+            raise ConfigError(
+                f"--run-dir {run_dir} and --resume {resume} name two folders; give one of them."
+            )
+        return resume, True
+    return (free_path(name) if run_dir is None else run_dir), False

@@ -1,0 +1,99 @@
+"""`mrcom doctor` finds what is broken and says what to do."""
+
+import importlib.metadata
+import json
+import sys
+import types
+
+import pytest
+
+from mrcom.cli import checks
+from mrcom.cli.main import main
+
+
+def states(found: list[checks.Check]) -> dict[str, str]:
+    return {check.name: check.state for check in found}
+
+
+def test_the_library_versions_here_are_the_ones_asked_for():
+    found = states(checks.check_libraries())
+    assert found["mujoco"] == "ok"
+    assert set(found.values()) == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("version", "state"),
+    [("3.17.0", "ok"), ("3.17.9", "ok"), ("4.0.0", "broken"), ("3.9", "broken")],
+)
+def test_mujoco_must_be_3_17(monkeypatch, version, state):
+    real = importlib.metadata.version
+    monkeypatch.setattr(
+        importlib.metadata, "version", lambda name: version if name == "mujoco" else real(name)
+    )
+    (check,) = [check for check in checks.check_libraries() if check.name == "mujoco"]
+    assert check.state == state
+    assert bool(check.advice) == (state == "broken")
+
+
+def test_a_mujoco_package_without_contents_is_broken(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mujoco", types.ModuleType("mujoco"))
+    (check,) = checks.check_mujoco()
+    assert check.state == "broken"
+    assert "make clean setup" in check.advice
+
+
+def test_too_little_memory_is_told_for_each_budget(monkeypatch):
+    monkeypatch.setattr(checks, "memory_available", lambda: checks.BASE_BYTES * 3 // 2)
+    found = states(checks.check_memory())
+    assert found["memory for debug"] == "ok"
+    assert found["memory for full"] == "warn"
+
+
+def test_a_folder_that_cannot_be_written_is_broken(tmp_path):
+    (tmp_path / "file").touch()
+    (check,) = checks.check_writing(tmp_path / "file" / "runs")
+    assert check.state == "broken"
+
+
+def test_looking_at_a_folder_leaves_nothing_behind(tmp_path):
+    assert states(checks.check_writing(tmp_path / "runs")) == {"run folder": "ok"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_compiler_and_simulator_work_here():
+    found = checks.check_jax() + checks.check_simulator() + checks.check_mujoco()
+    assert set(states(found).values()) == {"ok"}
+
+
+def test_a_check_that_fails_is_a_finding():
+    def fails():
+        raise OSError("no such disk\nand more")
+
+    (check,) = checks.guarded("disk", fails)
+    assert (check.state, check.found) == ("broken", "OSError: no such disk")
+
+
+@pytest.fixture
+def only(monkeypatch):
+    """The command with every check replaced by one finding of a state."""
+
+    def replace(state):
+        for name in vars(checks):
+            if name.startswith("check_"):
+                monkeypatch.setattr(checks, name, lambda *args: [])
+        finding = checks.Check("python", state, "3.0", "" if state == "ok" else "get another")
+        monkeypatch.setattr(checks, "check_python", lambda: [finding])
+
+    return replace
+
+
+@pytest.mark.parametrize(("state", "code"), [("ok", 0), ("warn", 0), ("broken", 1)])
+def test_the_code_says_whether_something_is_broken(capsys, only, state, code):
+    only(state)
+    assert main(["doctor"]) == code
+    said = capsys.readouterr().out
+    assert ("-> get another" in said) == (state != "ok")
+    assert main(["doctor", "--json"]) == code
+    record = json.loads(capsys.readouterr().out)
+    assert record["ok"] == (code == 0)
+    assert record["checks"][0]["state"] == state
