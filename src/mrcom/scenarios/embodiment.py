@@ -3,16 +3,18 @@
 import dataclasses
 import types
 from collections.abc import Callable, Mapping
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
 from mrcom.core.errors import ConfigError
 
-Point = tuple[float, float, float]
+Real = float | int
+Point = tuple[Real, Real, Real]
 
 
+@runtime_checkable
 class Physics(Protocol):
     """N simulations of one body, side by side; every answer is a live array."""
 
@@ -56,7 +58,7 @@ class Limb:
     """The point that stays where it is when the limb grows [m]: where the limb hangs."""
     attached: tuple[Attachment, ...] = ()
     """What moves along."""
-    lift: float = 0.0
+    lift: Real = 0.0
     """How far the root starts higher when the limb's length doubles [m], so that the feet start
     where they do by default."""
 
@@ -73,11 +75,11 @@ class Embodiment:
     """Number of observed quantities."""
     act: int
     """Number of actuators; controls lie in [-1, 1]."""
-    control_dt: float
+    control_dt: Real
     """Control period [s]."""
     substeps: int
     """Physics steps in a control period."""
-    max_speed: float
+    max_speed: Real
     """The fastest target speed [m/s]."""
     observe: Callable[[Physics, Float[np.ndarray, "N O"]], None]
     """Writes the observation of N simulations."""
@@ -89,13 +91,13 @@ class Embodiment:
     """The reward for standing; None where the body has no such task."""
     limbs: Mapping[str, Limb] = dataclasses.field(default_factory=dict)
     """Limbs that scenarios can scale, by name; the one called `torso` is the trunk."""
-    total_mass: float | None = None
+    total_mass: Real | None = None
     """Every body's mass is scaled so that they sum to this [kg]; None: as the geometry says."""
     randomise: Literal["limited_and_rotational", "limited", "none"] = "limited_and_rotational"
     """Joints drawn at a reset: uniform in their limits; hinges without limits on the circle."""
     settle_steps: int = 0
     """Physics steps without action after a reset."""
-    obs_std: tuple[float, ...] = ()
+    obs_std: tuple[Real, ...] = ()
     """Standard deviation of each observed quantity under random actions, for Add-G noise."""
 
     def __post_init__(self):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from typing import Literal
 
 import numpy as np
 
@@ -10,7 +9,6 @@ from mrcom.core.errors import ConfigError, unknown
 from mrcom.core.generators import named_generator
 from mrcom.scenarios.embodiment import Embodiment
 
-ObservationKind = Literal["plain", "add_g", "add_d", "msk_r", "msk_f"]
 OBSERVATIONS: tuple[str, ...] = ("plain", "add_g", "add_d", "msk_r", "msk_f")
 
 NOISE_SHARE = 0.1
@@ -22,7 +20,7 @@ adds and Msk-R and Msk-F set to 0."""
 class ObservationFunction:
     """One of five functions of an observation, with everything random about it."""
 
-    kind: ObservationKind = "plain"
+    kind: str = "plain"
     """plain; add_g: noise on each quantity; add_d: extra quantities that are only noise; msk_r:
     each step fresh quantities read 0; msk_f: always the same quantities read 0."""
     seed: int = 0

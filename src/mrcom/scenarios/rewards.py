@@ -1,12 +1,10 @@
 """How well a target speed is met, and the suite's tolerance, as functions of arrays."""
 
 import math
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
-RewardKind = Literal["track", "reach", "stand"]
 REWARDS: tuple[str, ...] = ("track", "reach", "stand")
 
 # Share of the fastest speed below which the width of `track` shrinks no further: otherwise a

@@ -11,9 +11,9 @@ from jaxtyping import Float
 from mrcom.core.config import from_json, short_hash, to_json
 from mrcom.core.errors import ConfigError, unknown
 from mrcom.scenarios.bodies import body as body_named
-from mrcom.scenarios.embodiment import Embodiment
+from mrcom.scenarios.embodiment import Embodiment, Real
 from mrcom.scenarios.observation import PLAIN, ObservationFunction
-from mrcom.scenarios.rewards import REWARDS, RewardKind
+from mrcom.scenarios.rewards import REWARDS
 
 FACTORS = ("torso_length", "torso_size", "gravity", "friction", "damping", "mass", "actuator")
 
@@ -24,9 +24,9 @@ class LimbScale:
 
     name: str
     """A limb of the body."""
-    length: float = 1.0
+    length: Real = 1.0
     """Times the default distance between the capsule's ends."""
-    size: float = 1.0
+    size: Real = 1.0
     """Times the default radius."""
 
 
@@ -36,23 +36,23 @@ class Scenario:
 
     body: str
     """Name of the body."""
-    target_speed: float = 0.0
+    target_speed: Real = 0.0
     """Speed to keep or reach [m/s]."""
-    reward: RewardKind = "track"
+    reward: str = "track"
     """track: 1 at the target speed only; reach: at or above it; stand: for standing still."""
-    torso_length: float = 1.0
+    torso_length: Real = 1.0
     """Times the default; masses and inertias follow."""
-    torso_size: float = 1.0
+    torso_size: Real = 1.0
     """Times the default radius; masses and inertias follow."""
-    gravity: float = 1.0
+    gravity: Real = 1.0
     """Times the default."""
-    friction: float = 1.0
+    friction: Real = 1.0
     """Times the default, on every surface."""
-    damping: float = 1.0
+    damping: Real = 1.0
     """Times the default, in every joint."""
-    mass: float = 1.0
+    mass: Real = 1.0
     """Times what follows from the geometry, for every body's mass and inertia."""
-    actuator: float = 1.0
+    actuator: Real = 1.0
     """Times the default strength of every actuator."""
     limbs: tuple[LimbScale, ...] = ()
     """Limbs other than the torso that are scaled."""

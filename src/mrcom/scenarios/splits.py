@@ -1,11 +1,11 @@
 """Boxes of scenario parameters, samples from them, and pairs of boxes to train and test in."""
 
 import dataclasses
-from typing import Literal
 
 from mrcom.core.errors import ConfigError, unknown
 from mrcom.core.generators import named_generator
 from mrcom.scenarios.bodies import body as body_named
+from mrcom.scenarios.embodiment import Real
 from mrcom.scenarios.observation import observation_function
 from mrcom.scenarios.rewards import REWARDS
 from mrcom.scenarios.scenario import Scenario
@@ -31,11 +31,11 @@ def _check(name: str, value: float, low: float, high: float) -> None:
 class Box:
     """Ranges that scenarios are drawn from, uniformly."""
 
-    alpha: float
+    alpha: Real
     """Torso length and size each lie within this many per cent of the default."""
-    beta: float
+    beta: Real
     """Target speeds lie below this share of the body's fastest [%]."""
-    beta_low: float = 0.0
+    beta_low: Real = 0.0
     """And above this share [%]; equal to `beta`, it fixes the target."""
 
     def __post_init__(self):
@@ -120,7 +120,7 @@ def sample_scenarios(
             scenario = Scenario(
                 body,
                 target_speed=round(speed, 6),
-                reward=reward,  # ty: ignore[invalid-argument-type]
+                reward=reward,
                 torso_length=round(1 + length / 100, 6),
                 torso_size=round(1 + size / 100, 6),
                 observation=seen,
@@ -137,7 +137,7 @@ class Split:
 
     name: str
     """For people and folders."""
-    kind: Literal["same", "wide", "shell"]
+    kind: str
     """same: one box for both; wide: the test box contains the training box; shell: test
     scenarios lie in the test box but outside the training box."""
     train: Box

@@ -4,13 +4,13 @@ import dataclasses
 import functools
 import math
 
-import mujoco
 import numpy as np
 
 from mrcom.core.errors import ConfigError
 from mrcom.scenarios.embodiment import Attachment, Embodiment, Limb
 from mrcom.scenarios.observation import PLAIN
 from mrcom.scenarios.scenario import LimbScale, Scenario
+from mrcom.simulate.engine import mujoco
 
 LEAN = int(mujoco.mjtDisableBit.mjDSBL_ISLAND | mujoco.mjtDisableBit.mjDSBL_MIDPHASE)
 """Off in every model: they only organise the same work; states stay equal bit for bit."""

@@ -1,30 +1,17 @@
 """Many scenarios of one body, stepped by C threads in lockstep."""
 
-import ctypes
-import glob
-import os
 from collections.abc import Sequence
 
-import mujoco
 import numpy as np
 from jaxtyping import Float, Int
-from mujoco.batch import Batch
 
 from mrcom.scenarios.rewards import reach, track
 from mrcom.scenarios.scenario import Scenario
 from mrcom.simulate.compile import compile_model
+from mrcom.simulate.engine import Batch, mujoco
 
 VELOCITY = int(mujoco.mjtStage.mjSTAGE_VEL)
 NONE = int(mujoco.mjtStage.mjSTAGE_NONE)
-
-
-def remove_timer() -> None:
-    """Take away the profiling clock that MuJoCo's Python bindings install.
-
-    It costs 4-10 % of every step. `mujoco.set_mjcb_time(None)` does not remove it.
-    """
-    for path in glob.glob(os.path.join(os.path.dirname(mujoco.__file__), "libmujoco.so*")):
-        ctypes.c_void_p.in_dll(ctypes.CDLL(path), "mjcb_time").value = None
 
 
 class Views:
@@ -161,6 +148,3 @@ def _joint_limits(model: mujoco.MjModel, randomise: str) -> tuple[np.ndarray, np
         elif kind == single[0] and randomise == "limited_and_rotational":
             low[at], high[at] = -np.pi, np.pi
     return low, high
-
-
-remove_timer()

@@ -1,6 +1,6 @@
 """THE rollout: collection, evaluation and prompts all call it."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from mrcom.core.steps import Masks, Steps
 from mrcom.simulate.simulator import Simulator
 
 
+@runtime_checkable
 class Policy(Protocol):
     """How to act in N scenarios at once."""
 

@@ -1,0 +1,120 @@
+import hashlib
+
+import numpy as np
+import pytest
+
+from mrcom.core.errors import ConfigError
+from mrcom.scenarios import BODIES, SPLITS, Box, Split, sample_scenarios, split
+
+
+def test_the_same_seed_gives_the_same_list_on_every_machine():
+    hashes = [s.hash for s in sample_scenarios("walker", Box(20, 100), 3, 0)]
+    assert hashes == ["76f5cb46f543", "f1022fc7b3d3", "84d721ade15c"]
+    everything = [
+        s.hash
+        for name in ("hopper", "walker", "cheetah")
+        for kind in ("plain", "add_g", "add_d", "msk_r", "msk_f")
+        for s in sample_scenarios(name, Box(10, 50), 16, 7, reward="reach", observation=kind)
+    ]
+    assert hashlib.sha256("".join(everything).encode()).hexdigest()[:16] == "d3648edd4284b088"
+
+
+def test_a_longer_list_starts_with_the_shorter():
+    long = sample_scenarios("hopper", Box(5, 20), 8, 1)
+    assert sample_scenarios("hopper", Box(5, 20), 3, 1) == long[:3]
+
+
+def test_torsos_and_targets_do_not_depend_on_reward_or_observation():
+    plain = sample_scenarios("hopper", Box(5, 20), 4, 1)
+    other = sample_scenarios("hopper", Box(5, 20), 4, 1, reward="reach", observation="msk_f")
+    for a, b in zip(plain, other, strict=True):
+        assert (a.torso_length, a.torso_size, a.target_speed) == (
+            b.torso_length,
+            b.torso_size,
+            b.target_speed,
+        )
+
+
+@pytest.mark.parametrize("name", sorted(BODIES))
+def test_samples_fill_the_box_evenly(name):
+    found = sample_scenarios(name, Box(20, 50), 400, 0)
+    values = np.array([s.parameters() for s in found])
+    low, high = np.array([0, -0.2, -0.2]), np.array([0.5, 0.2, 0.2])
+    assert (values >= low - 1e-6).all()
+    assert (values <= high + 1e-6).all()
+    shares = (values - low) / (high - low)
+    # Uniform: mean 1/2, standard deviation 1/sqrt(12); 400 draws are good to 0.015.
+    np.testing.assert_allclose(shares.mean(0), 0.5, atol=0.06)
+    np.testing.assert_allclose(shares.std(0), 12**-0.5, atol=0.03)
+    assert abs(np.corrcoef(shares.T)[np.triu_indices(3, 1)]).max() < 0.15
+
+
+@pytest.mark.parametrize("name", sorted(SPLITS))
+def test_every_split_draws_from_its_boxes(name):
+    found = split(name)
+    train, test = found.train_scenarios("walker", 32), found.test_scenarios("walker", 32)
+    assert all(found.train.holds(s) for s in train)
+    assert all(found.test.holds(s) for s in test)
+    assert not {s.hash for s in train} & {s.hash for s in test}
+    inside = [found.train.holds(s) for s in test]
+    if found.kind == "same":
+        assert all(inside)
+    elif found.kind == "shell":
+        assert not any(inside)
+    else:
+        assert any(inside) != all(inside)
+
+
+def test_table_two_fixes_the_target_at_half_the_fastest_speed():
+    for scenario in split("table2-d").test_scenarios("walker", 8):
+        assert scenario.target_speed == 4.0
+
+
+@pytest.mark.parametrize(
+    ("alpha", "beta", "words"),
+    [
+        (-1, 50, ["alpha=-1 %", "nearest legal value is 0"]),
+        (120, 50, ["alpha=120 %", "nearest legal value is 90"]),
+        (float("nan"), 50, ["alpha=nan"]),
+        (20, 0, ["beta=0 %", "above 0"]),
+        (20, 150, ["beta=150 %", "nearest legal value is 100"]),
+        (20, float("nan"), ["beta=nan"]),
+    ],
+)
+def test_a_box_out_of_range_is_refused_with_the_nearest(alpha, beta, words):
+    with pytest.raises(ConfigError) as error:
+        Box(alpha, beta)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_a_shell_inside_its_training_box_is_refused():
+    with pytest.raises(ConfigError, match=r"'mine'.*'shell'.*lies inside the training box"):
+        Split("mine", "shell", train=Box(10, 50), test=Box(5, 50))
+    with pytest.raises(ConfigError, match="lies inside"):
+        Split("mine", "shell", train=Box(10, 50), test=Box(10, 50))
+
+
+def test_other_kinds_are_checked_too():
+    with pytest.raises(ConfigError, match=r"'same'.*is not its training box"):
+        Split("mine", "same", train=Box(5, 20), test=Box(5, 21))
+    with pytest.raises(ConfigError, match=r"'wide'.*does not contain"):
+        Split("mine", "wide", train=Box(5, 20), test=Box(10, 10))
+    with pytest.raises(ConfigError, match=r"'shel'.*Did you mean 'shell'"):
+        Split("mine", "shel", train=Box(5, 20), test=Box(10, 50))
+    with pytest.raises(ConfigError, match="table1-z"):
+        split("table1-z")
+
+
+def test_sampling_refuses_what_it_cannot_do():
+    with pytest.raises(ConfigError, match="count=0"):
+        sample_scenarios("walker", Box(5, 20), 0, 0)
+    with pytest.raises(ConfigError, match="Unknown body 'dog'"):
+        sample_scenarios("dog", Box(5, 20), 1, 0)
+    with pytest.raises(ConfigError, match="Nothing of the box"):
+        sample_scenarios("walker", Box(5, 20), 1, 0, outside=Box(5, 20))
+
+
+def test_standing_scenarios_have_no_target():
+    found = sample_scenarios("walker", Box(5, 20), 2, 0, reward="stand")
+    assert [s.target_speed for s in found] == [0.0, 0.0]
