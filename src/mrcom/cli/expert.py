@@ -1,8 +1,13 @@
 """`mrcom expert`: a policy that knows its scenario, for prompts and as the 100 of scores."""
 
 import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from mrcom.cli.options import Resume, RunDir, Seed, place_of_run
+from mrcom.core.errors import ConfigError
+from mrcom.core.progress import Bar, progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,27 +17,53 @@ class Expert:
     body: str
     """Body to train: hopper, walker, cheetah or one of your own."""
     seconds: float | None = None
-    """Stop after this many seconds of training."""
+    """Stop after this many seconds of training in this call."""
     env_steps: int | None = None
-    """Stop after this many actions, summed over all simulations."""
+    """Stop after this many actions, summed over all simulations and earlier calls."""
     seed: Seed = 0
     run_dir: RunDir = None
     resume: Resume = None
 
 
-def run(options: Expert) -> int | None:
-    """Run the command."""
+def run(options: Expert) -> None:
+    """Train, and say where the weights are."""
     from mrcom.scenarios.bodies import body
-    from mrcom.train.expert import train_expert
+    from mrcom.train.run_folder import check_writable
 
     name = body(options.body).name
     run_dir, resume = place_of_run(options.run_dir, options.resume, f"expert-{name}-{options.seed}")
-    train_expert(
-        name,
-        seconds=options.seconds,
-        env_steps=options.env_steps,
-        run_dir=run_dir,
-        seed=options.seed,
-        resume=resume,
-    )
-    return None
+    total = options.env_steps if options.seconds is None else round(options.seconds)
+    if total is None:
+        raise ConfigError("Give --seconds or --env-steps: training would never stop.")
+    check_writable(run_dir)
+
+    # Late: an option that cannot work is answered before JAX is there.
+    from mrcom.train.expert import train_expert
+
+    with progress(f"training the expert of {name}", total=total) as bar:
+        report = _report_to(bar, total, by_time=options.seconds is not None)
+        weights = train_expert(
+            name,
+            seconds=options.seconds,
+            env_steps=options.env_steps,
+            run_dir=run_dir,
+            seed=options.seed,
+            resume=resume,
+            report=report,
+        )
+    print(f"best weights so far: {weights}")
+
+
+def _report_to(bar: Bar, total: int, *, by_time: bool) -> Callable[[dict[str, Any]], None]:
+    """A function that moves the bar to where a line of the log says training is."""
+    done, start = 0, time.monotonic()
+
+    def report(line: Mapping[str, Any]) -> None:
+        nonlocal done
+        now = time.monotonic() - start if by_time else line["env_steps"]
+        step = min(int(now), total) - done
+        text = f"best return {line['best']:.0f}" if line["best"] >= 0 else ""
+        bar.advance(step, text=text)
+        done += step
+
+    return report

@@ -1,0 +1,40 @@
+"""`mrcom expert` passes on what was asked for and shows how far it is."""
+
+import pytest
+
+from mrcom.cli import expert as command
+from mrcom.cli.main import main
+
+
+class Told:
+    def __init__(self):
+        self.done, self.texts = 0, []
+
+    def advance(self, by: int = 1, text: str = "") -> None:
+        self.done += by
+        self.texts.append(text)
+
+
+def test_the_bar_follows_the_steps_and_never_passes_the_end():
+    bar = Told()
+    report = command._report_to(bar, 100, by_time=False)
+    for env_steps in (30, 60, 130):
+        report({"env_steps": env_steps, "best": -1.0 if env_steps < 60 else 512.0})
+    assert bar.done == 100
+    assert bar.texts == ["", "best return 512", "best return 512"]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ("--body walker", "--seconds or --env-steps"),
+        ("--body cat --seconds 1", "Unknown body 'cat'"),
+        ("--body walker --seconds 1 --run-dir file/runs", "cannot be written"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_line(capsys, tmp_path, args, said):
+    (tmp_path / "file").touch()
+    assert main(["expert", *args.split()]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
