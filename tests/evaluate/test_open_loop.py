@@ -1,10 +1,21 @@
+import json
+
 import jax
 import numpy as np
 import pytest
 
-from mrcom.core.errors import ConfigError, TrainingDivergedError
+from mrcom.core.config import to_json
+from mrcom.core.errors import ConfigError, RunFolderError, TrainingDivergedError
 from mrcom.core.types import Layout, Masks, Steps
-from mrcom.evaluate.open_loop import held_out_windows, open_loop, prediction_errors
+from mrcom.evaluate.dreams import dreamt_starts, load_starts, save_starts
+from mrcom.evaluate.open_loop import (
+    Dreams,
+    dream_blindly,
+    errors_from_json,
+    held_out_windows,
+    open_loop_errors,
+    prediction_errors,
+)
 from mrcom.replay.prompts import make_prompts
 
 LAYOUT = Layout(("hopper", "walker"), obs=2, act=1)
@@ -37,7 +48,8 @@ def perfect_dream(batch, horizon):
     last, moves = host.obs[:, -horizon - 1, None], host.action[:, -horizon:].cumsum(axis=1)
     obs = last + moves * np.array([1, 2])
     mean, std = MEAN[host.body][:, None], STD[host.body][:, None]
-    return ((obs - mean) / std * host.obs_mask[:, None])[None]
+    obs = (obs - mean) / std * host.obs_mask[:, None]
+    return Dreams(obs[None], np.zeros((1, *obs.shape[:2])))
 
 
 def test_errors_by_hand():
@@ -72,7 +84,9 @@ def test_starts_with_more_real_dimensions_weigh_more_and_padding_nothing():
 
 
 def test_a_perfect_model_has_no_error_at_any_horizon_in_any_body():
-    errors = open_loop(perfect_dream, windows(), LAYOUT, MEAN, STD, horizons=(1, 3, 5))
+    batch = windows()
+    dreams = dream_blindly(perfect_dream, batch, 5)
+    errors = open_loop_errors(dreams, batch, LAYOUT, MEAN, STD, horizons=(1, 3, 5))
     assert list(errors) == ["hopper", "walker"]
     for error in errors.values():
         assert max(error.mse) < 1e-9
@@ -87,10 +101,10 @@ def test_a_model_cannot_look_ahead():
     def dream(batch, horizon):
         assert not batch.obs[:, -horizon:].any() and not batch.reward[:, -horizon:].any()
         assert batch.action[:, -horizon:].all() and batch.obs[:, -horizon - 1, 0].any()
-        return np.zeros((2, 12, horizon, 2))
+        return Dreams(np.zeros((2, 12, horizon, 2)), np.zeros((2, 12, horizon)))
 
     seen = windows()
-    open_loop(dream, seen, LAYOUT, MEAN, STD, horizons=(1, 4))
+    dream_blindly(dream, seen, 4)
     assert seen.obs[:, -1, 0].all()  # the caller's windows are as they were
 
 
@@ -100,3 +114,42 @@ def test_horizons_beyond_the_dream_and_dreams_that_explode_are_refused():
         prediction_errors(truth[None], truth, truth[:, 0], np.ones((1, 2)), (1, 4))
     with pytest.raises(TrainingDivergedError, match="not finite"):
         prediction_errors(truth[None] + np.nan, truth, truth[:, 0], np.ones((1, 2)), (1,))
+
+
+def test_errors_survive_a_file():
+    batch = windows()
+    errors = open_loop_errors(
+        dream_blindly(perfect_dream, batch, 5), batch, LAYOUT, MEAN, STD, horizons=(1, 5)
+    )
+    assert errors_from_json(json.loads(json.dumps(to_json(errors)))) == errors
+
+
+def test_dreams_are_shown_in_raw_units_beside_what_happened(tmp_path):
+    batch = windows(length=9)
+    dreams = dream_blindly(perfect_dream, batch, 5)
+    rows = np.flatnonzero(np.asarray(batch.body) == 1)[:2]
+    shown = dreamt_starts(dreams, batch, rows, MEAN, STD, titles=["a", "b"], num_obs=2)
+    np.testing.assert_allclose(shown[1].dreamt_obs[0], shown[1].real_obs, rtol=1e-5)
+    whole = np.concatenate([shown[1].past_obs, shown[1].real_obs])
+    np.testing.assert_array_equal(whole, batch.obs[rows[1]])
+    save_starts(tmp_path / "d" / "walker.npz", "walker", 0.025, shown)
+    body, control_dt, again = load_starts(tmp_path / "d" / "walker.npz")
+    assert (body, control_dt, [s.title for s in again]) == ("walker", 0.025, ["a", "b"])
+    np.testing.assert_array_equal(again[1].dreamt_obs, shown[1].dreamt_obs)
+
+
+def test_what_the_past_does_not_hold_is_not_shown():
+    # No prompt: the first two steps of a window that starts an episode are empty.
+    prompts = make_prompts("none", num=3, layout=LAYOUT, window=2)
+    batch = held_out_windows(
+        moving_world(9), LAYOUT, MASKS, prompts, np.random.default_rng(0),
+        per_scenario=1, context=2, length=9,
+    )  # fmt: skip
+    dreams = dream_blindly(perfect_dream, batch, 5)
+    (start,) = dreamt_starts(dreams, batch, np.array([0]), MEAN, STD, titles=["a"], num_obs=1)
+    assert start.past_obs.shape == (4, 1) and start.dreamt_obs.shape == (1, 5, 1)
+
+
+def test_a_missing_file_of_dreams_says_so(tmp_path):
+    with pytest.raises(RunFolderError, match="cannot be read"):
+        load_starts(tmp_path / "walker.npz")

@@ -108,27 +108,47 @@ def test_writers_at_the_same_time_never_mix_their_lines(tmp_path):
     assert len(read_scores(file)) == 100
 
 
-def test_a_matrix_has_the_mean_over_episodes_per_run_and_scenario():
-    scores = [
+def told_scores(seeds):
+    return [
         changed(
             seed=seed, scenario=name, episode=episode, normalised=100.0 * seed + value + episode
         )
-        for seed in (0, 1)
+        for seed in seeds
         for name, value in (("b", 20), ("a", 10))
         for episode in (0, 1)
     ]
-    matrix, names = score_matrix(scores)
-    assert names == ("a", "b")
-    np.testing.assert_allclose(matrix, [[10.5, 20.5], [110.5, 120.5]])
-    np.testing.assert_allclose(score_matrix(scores, field="episode_return")[0], 321.5)
-    without = [dataclasses.replace(s, normalised=None) if s.scenario == "a" else s for s in scores]
-    assert score_matrix(without)[1] == ("b",)
+
+
+def test_several_runs_are_rows_of_means_over_episodes():
+    matrix = score_matrix(told_scores([0, 1]))
+    assert (matrix.scenarios, matrix.unit) == (("a", "b"), "run")
+    np.testing.assert_allclose(matrix.values, [[10.5, 20.5], [110.5, 120.5]])
+    np.testing.assert_allclose(
+        score_matrix(told_scores([0, 1]), field="episode_return").values, 321.5
+    )
+
+
+def test_of_a_single_run_every_episode_is_a_row():
+    matrix = score_matrix(told_scores([3]))
+    assert matrix.unit == "episode"
+    np.testing.assert_allclose(matrix.values, [[310, 320], [311, 321]])
+
+
+def test_a_scenario_without_a_normalised_score_is_left_out_of_the_matrix():
+    scores = [
+        dataclasses.replace(s, normalised=None) if s.scenario == "a" else s
+        for s in told_scores([0, 1])
+    ]
+    assert score_matrix(scores).scenarios == ("b",)
+    with pytest.raises(ConfigError, match="No score of 'adapted' has a normalised"):
+        score_matrix([changed(normalised=None)])
 
 
 def test_a_hole_in_the_matrix_is_named():
-    scores = [SCORE, changed(scenario="cd"), changed(seed=1)]
-    with pytest.raises(ConfigError, match="seed 1 has no score in scenario cd"):
-        score_matrix(scores)
+    with pytest.raises(ConfigError, match="no score of run 1 in scenario cd"):
+        score_matrix([SCORE, changed(scenario="cd"), changed(seed=1)])
+    with pytest.raises(ConfigError, match="no score of episode 1 in scenario cd"):
+        score_matrix([SCORE, changed(scenario="cd"), changed(episode=1)])
     with pytest.raises(ConfigError, match="got adapted, sac"):
         score_matrix([SCORE, changed(method="sac")])
     with pytest.raises(ConfigError, match="got none"):

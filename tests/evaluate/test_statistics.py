@@ -113,3 +113,13 @@ def test_one_run_has_no_interval():
         improvement_interval(SCORES, SCORES[:1], rng=generator())
     with pytest.raises(ConfigError, match="more episodes"):
         episode_interval(SCORES[0, :1], rng=generator())
+
+
+def test_many_tables_at_once_equal_one_after_the_other():
+    tables = generator().normal(size=(3, 5, 8))
+    for statistic in (mean, interquartile_mean):
+        np.testing.assert_allclose(statistic(tables), [float(statistic(t)) for t in tables])
+    np.testing.assert_allclose(
+        probability_of_improvement(tables, tables[::-1, :3]),
+        [probability_of_improvement(a, b) for a, b in zip(tables, tables[::-1, :3], strict=True)],
+    )

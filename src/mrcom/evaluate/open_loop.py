@@ -1,12 +1,14 @@
 """How far dreams stay true: prediction error by horizon, beside what costs nothing."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from mrcom.core.config import from_json
 from mrcom.core.errors import ConfigError, TrainingDivergedError
 from mrcom.core.types import Batch, Layout, Masks, Prompt, Steps
 from mrcom.replay.normaliser import normalise
@@ -15,8 +17,19 @@ from mrcom.replay.windows import sample_batch
 
 HORIZONS = (1, 5, 10, 25)
 
-Dream = Callable[[Batch, int], Float[Array | np.ndarray, "K B H O"]]
-"""Dreams of the last H steps of every window, K samples of each, in normalised units."""
+
+@dataclasses.dataclass(frozen=True)
+class Dreams:
+    """K dreams of the last H steps of each of B windows, under the windows' own actions."""
+
+    obs: Float[np.ndarray, "K B H O"]
+    """Normalised observations."""
+    reward: Float[np.ndarray, "K B H"]
+    """Rewards, raw units."""
+
+
+Dream = Callable[[Batch, int], Dreams]
+"""Given windows and H, a model's dreams of their last H steps."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +119,11 @@ def prediction_errors(
     )
 
 
+def errors_from_json(value: Mapping[str, Any]) -> dict[str, OpenLoopErrors]:
+    """Errors per body, from what `core.config.to_json` made of them."""
+    return {body: from_json(OpenLoopErrors, errors) for body, errors in value.items()}
+
+
 def hide_future(batch: Batch, horizon: int) -> Batch:
     """The windows without observation and reward of their last `horizon` steps.
 
@@ -119,8 +137,13 @@ def hide_future(batch: Batch, horizon: int) -> Batch:
     )
 
 
-def open_loop(
-    dream: Dream,
+def dream_blindly(dream: Dream, batch: Batch, horizon: int) -> Dreams:
+    """A model's dreams of the last `horizon` steps of windows it cannot look ahead in."""
+    return dream(hide_future(batch, horizon), horizon)
+
+
+def open_loop_errors(
+    dreams: Dreams,
     batch: Batch,
     layout: Layout,
     mean: Float[np.ndarray, "bodies O"],
@@ -128,30 +151,24 @@ def open_loop(
     *,
     horizons: Sequence[int] = HORIZONS,
 ) -> dict[str, OpenLoopErrors]:
-    """Errors of a model on held-out windows, per body.
-
-    The model gets every window with its last `max(horizons)` observations and rewards taken
-    out, so that it cannot look ahead.
+    """Errors of dreams on held-out windows, per body.
 
     Args:
-        dream: given the windows and H, dreams of their last H steps under the windows' own
-            actions, as normalised observations.
-        batch: held-out windows of steps, raw units.
+        dreams: of the windows' last steps, as `dream_blindly` gives them.
+        batch: the windows, raw units, with everything in them.
         layout: order of the bodies.
         mean: of the observations the model was trained on.
         std: likewise.
         horizons: steps ahead.
     """
-    longest = max(horizons)
-    prediction = np.asarray(dream(hide_future(batch, longest), longest))
-    host = jax.device_get(batch)
-    obs = normalised_windows(host, mean, std)[:, -longest - 1 :]
+    host, num_dreamt = jax.device_get(batch), dreams.obs.shape[2]
+    obs = normalised_windows(host, mean, std)[:, -num_dreamt - 1 :]
     errors = {}
     for index, body in enumerate(layout.bodies):
         rows = host.body == index
         if rows.any():
             errors[body] = prediction_errors(
-                prediction[:, rows], obs[rows, 1:], obs[rows, 0], host.obs_mask[rows], horizons
+                dreams.obs[:, rows], obs[rows, 1:], obs[rows, 0], host.obs_mask[rows], horizons
             )
     return errors
 

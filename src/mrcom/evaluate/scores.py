@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import operator
 import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -140,37 +141,47 @@ def select(scores: Iterable[Score], **wanted: Any) -> list[Score]:
     return [s for s in scores if all(getattr(s, name) == value for name, value in wanted.items())]
 
 
-def score_matrix(
-    scores: Sequence[Score], *, field: str = "normalised"
-) -> tuple[Float[np.ndarray, "R N"], tuple[str, ...]]:
-    """Mean over episodes of one method's scores: a row per run, a column per scenario.
+@dataclasses.dataclass(frozen=True)
+class ScoreMatrix:
+    """One method's scores as statistics want them."""
 
-    A scenario whose normalised score does not exist is left out.
+    values: Float[np.ndarray, "R N"]
+    """A row per run, or per episode where there was one run only; a column per scenario."""
+    scenarios: tuple[str, ...]
+    """Hash of each column's scenario."""
+    unit: str
+    """What a row is: `run` or `episode`."""
 
-    Returns:
-        The matrix and the scenarios' hashes, in the order of its columns.
+
+def score_matrix(scores: Sequence[Score], *, field: str = "normalised") -> ScoreMatrix:
+    """One method's scores: means over episodes where there are several runs.
+
+    Of a single run every episode is a row: intervals then say how well it was measured, not
+    how another run would fare. A scenario without a normalised score is left out.
 
     Raises:
-        ConfigError: nothing to aggregate, several methods, or a run without one of the
+        ConfigError: nothing to aggregate, several methods, or a row without one of the
             scenarios.
     """
     methods = sorted({score.method for score in scores})
     if len(methods) != 1:
         raise ConfigError(f"A matrix is of one method, got {', '.join(methods) or 'none'}.")
     scores = [score for score in scores if getattr(score, field) is not None]
-    seeds = sorted({score.seed for score in scores})
-    scenarios = tuple(sorted({score.scenario for score in scores}))
     if not scores:
         raise ConfigError(f"No score of {methods[0]!r} has a {field}.")
-    total, count = np.zeros((2, len(seeds), len(scenarios)))
+    unit = "run" if len({score.seed for score in scores}) > 1 else "episode"
+    row_of = operator.attrgetter("seed" if unit == "run" else "episode")
+    rows = sorted({row_of(score) for score in scores})
+    scenarios = tuple(sorted({score.scenario for score in scores}))
+    total, count = np.zeros((2, len(rows), len(scenarios)))
     for score in scores:
-        cell = seeds.index(score.seed), scenarios.index(score.scenario)
+        cell = rows.index(row_of(score)), scenarios.index(score.scenario)
         total[cell] += getattr(score, field)
         count[cell] += 1
     if not count.all():
-        run, scenario = np.argwhere(count == 0)[0]
+        row, column = np.argwhere(count == 0)[0]
         raise ConfigError(
-            f"{methods[0]!r} with seed {seeds[run]} has no score in scenario "
-            f"{scenarios[scenario]}. Evaluate it there, or leave the scenario out."
+            f"{methods[0]!r} has no score of {unit} {rows[row]} in scenario {scenarios[column]}. "
+            "Evaluate it there, or leave the scenario out."
         )
-    return total / count, scenarios
+    return ScoreMatrix(total / count, scenarios, unit)

@@ -10,25 +10,26 @@ from jaxtyping import Float
 
 from mrcom.core.errors import ConfigError
 
-Statistic = Callable[[np.ndarray], float]
+Statistic = Callable[[Float[np.ndarray, "*S R N"]], Float[np.ndarray, "*S"]]
+"""A number for each table of R runs on N scenarios; there may be S tables at once."""
 Interval = tuple[float, float]
 
 
-def mean(scores: Float[np.ndarray, "R N"]) -> float:
+def mean(scores: Float[np.ndarray, "*S R N"]) -> Float[np.ndarray, "*S"]:
     """Mean of all runs on all scenarios."""
-    return float(scores.mean())
+    return np.asarray(scores.mean(axis=(-2, -1)))
 
 
-def interquartile_mean(scores: Float[np.ndarray, "R N"]) -> float:
+def interquartile_mean(scores: Float[np.ndarray, "*S R N"]) -> Float[np.ndarray, "*S"]:
     """Mean of the middle half of all runs on all scenarios.
 
     A quarter of the scores, rounded down, is cut off at each end.
 
     Equation: agarwal.iqm
     """
-    ordered = np.sort(scores, axis=None)
-    quarter = ordered.size // 4
-    return float(ordered[quarter : ordered.size - quarter].mean())
+    ordered = np.sort(scores.reshape(*scores.shape[:-2], -1), axis=-1)
+    size = ordered.shape[-1]
+    return np.asarray(ordered[..., size // 4 : size - size // 4].mean(axis=-1))
 
 
 def stratified_interval(
@@ -58,8 +59,7 @@ def stratified_interval(
         ConfigError: fewer than two runs, where no interval exists.
     """
     _check_runs(len(scores))
-    drawn = [statistic(_resampled(scores, rng)) for _ in range(resamples)]
-    return _percentiles(np.asarray(drawn), level)
+    return _percentiles(statistic(_resampled(scores, rng, resamples)), level)
 
 
 def episode_interval(
@@ -98,14 +98,14 @@ def difference_interval(
 
 
 def probability_of_improvement(
-    ours: Float[np.ndarray, "R N"], theirs: Float[np.ndarray, "Q N"]
-) -> float:
+    ours: Float[np.ndarray, "*S R N"], theirs: Float[np.ndarray, "*S Q N"]
+) -> Float[np.ndarray, "*S"]:
     """How likely one of our runs beats one of theirs, mean over scenarios; a tie is half.
 
     Equation: agarwal.improvement
     """
-    apart = ours[:, None] - theirs[None]
-    return float(((apart > 0) + 0.5 * (apart == 0)).mean())
+    apart = np.sign(ours[..., :, None, :] - theirs[..., None, :, :])
+    return np.asarray(0.5 + 0.5 * apart.mean(axis=(-3, -2, -1)))
 
 
 def improvement_interval(
@@ -122,15 +122,18 @@ def improvement_interval(
         ConfigError: fewer than two runs on a side.
     """
     _check_runs(min(len(ours), len(theirs)))
+    most = 200  # at once; all of them would be large
+    sizes = [min(most, resamples - done) for done in range(0, resamples, most)]
     drawn = [
-        probability_of_improvement(_resampled(ours, rng), _resampled(theirs, rng))
-        for _ in range(resamples)
+        probability_of_improvement(_resampled(ours, rng, num), _resampled(theirs, rng, num))
+        for num in sizes
     ]
-    return _percentiles(np.asarray(drawn), level)
+    return _percentiles(np.concatenate(drawn), level)
 
 
-def _resampled(scores: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return np.take_along_axis(scores, rng.integers(len(scores), size=scores.shape), axis=0)
+def _resampled(scores: np.ndarray, rng: np.random.Generator, num: int) -> np.ndarray:
+    drawn = rng.integers(len(scores), size=(num, *scores.shape))
+    return scores[drawn, np.arange(scores.shape[1])]
 
 
 def _resampled_means(returns: np.ndarray, rng: np.random.Generator, resamples: int) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""What a run shows: tables, figures and the claims that hold in it."""

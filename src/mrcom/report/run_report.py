@@ -1,0 +1,108 @@
+"""Everything a run shows, made from the files in its folder."""
+
+import dataclasses
+import json
+import pathlib
+
+from mrcom.core.errors import ConfigError, RunFolderError
+from mrcom.evaluate.dreams import load_starts
+from mrcom.evaluate.open_loop import OpenLoopErrors, errors_from_json
+from mrcom.evaluate.scores import Score, read_scores
+from mrcom.report.claims import Claim, claims_text, open_loop_claims, summary, target_claims
+from mrcom.report.figures import draw_dreams, draw_learning_curves, draw_scores
+from mrcom.report.table import Table, to_markdown
+from mrcom.report.tables import (
+    aggregate_table,
+    improvement_table,
+    open_loop_table,
+    target_table,
+)
+from mrcom.train.log import read_log
+from mrcom.train.run_folder import RunFolder, write_json
+
+
+@dataclasses.dataclass(frozen=True)
+class RunReport:
+    """The tables and claims of a run, and the figures that were drawn."""
+
+    tables: tuple[Table, ...]
+    """In reading order."""
+    claims: tuple[Claim, ...]
+    """What the run was meant to show."""
+    figures: tuple[pathlib.Path, ...]
+    """PNG files."""
+
+
+def write_report(folder: RunFolder) -> RunReport:
+    """Writes `report.md`, `summary.json` and the figures; what was not measured is left out.
+
+    Reads `scores.jsonl`, `open_loop.json` (errors by body), `dreams/*.npz` and
+    `metrics.jsonl`.
+
+    Raises:
+        ConfigError: nothing was measured yet.
+        RunFolderError: a file is damaged or cannot be written.
+    """
+    scores = read_scores(folder.scores_file) if folder.scores_file.is_file() else []
+    errors = read_open_loop(folder)
+    if not scores and not errors:
+        raise ConfigError(f"{folder.path} has nothing to report: evaluate the run first.")
+    tables = _tables(scores, errors)
+    claims = (*open_loop_claims(errors), *target_claims(scores))
+    figures = _draw(folder, scores)
+    write_json(folder.summary_file, summary(claims))
+    pictures = [f"![{path.stem}](figures/{path.name})\n" for path in figures]
+    text = [f"# {folder.path.name}\n", *map(to_markdown, tables)]
+    text += ["**Claims**\n", f"```\n{claims_text(claims)}```\n", *pictures]
+    (folder.path / "report.md").write_text("\n".join(text))
+    return RunReport(tables, claims, figures)
+
+
+def open_loop_file(folder: RunFolder) -> pathlib.Path:
+    """Where a run's open-loop errors lie: a JSON object by body."""
+    return folder.path / "open_loop.json"
+
+
+def dreams_folder(folder: RunFolder) -> pathlib.Path:
+    """Where a run's dreams for figures lie: a file per body."""
+    return folder.path / "dreams"
+
+
+def read_open_loop(folder: RunFolder) -> dict[str, OpenLoopErrors]:
+    """A run's open-loop errors by body; none where they were not measured.
+
+    Raises:
+        RunFolderError: the file is damaged.
+    """
+    file = open_loop_file(folder)
+    if not file.is_file():
+        return {}
+    try:
+        return errors_from_json(json.loads(file.read_text()))
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise RunFolderError(f"{file} cannot be read as open-loop errors ({error}).") from error
+
+
+def _tables(scores: list[Score], errors: dict[str, OpenLoopErrors]) -> tuple[Table, ...]:
+    tables = [open_loop_table(errors)] if errors else []
+    if scores:
+        tables += [target_table(scores), aggregate_table(scores)]
+        improvement = improvement_table(scores)
+        tables += [improvement] if improvement.rows else []
+    return tuple(tables)
+
+
+def _draw(folder: RunFolder, scores: list[Score]) -> tuple[pathlib.Path, ...]:
+    drawn = []
+    for file in sorted(dreams_folder(folder).glob("*.npz")):
+        body, control_dt, starts = load_starts(file)
+        drawn.append(folder.figures / f"dreams_{body}.png")
+        draw_dreams(drawn[-1], body, starts, control_dt=control_dt)
+    records = read_log(folder.metrics_file) if folder.metrics_file.is_file() else []
+    if any(record["stage"] in ("train", "collect") for record in records):
+        drawn.append(folder.figures / "learning_curves.png")
+        draw_learning_curves(drawn[-1], records)
+    if scores:
+        drawn.append(folder.figures / "scores.png")
+        draw_scores(drawn[-1], scores)
+    return tuple(drawn)

@@ -1,0 +1,221 @@
+"""The tables of a run: prediction errors, returns by target, aggregates, improvements."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mrcom.core.generators import named_generator
+from mrcom.evaluate.open_loop import OpenLoopErrors
+from mrcom.evaluate.scores import Score, ScoreMatrix, score_matrix, select
+from mrcom.evaluate.statistics import (
+    Interval,
+    improvement_interval,
+    interquartile_mean,
+    mean,
+    probability_of_improvement,
+    stratified_interval,
+)
+from mrcom.report.table import Table
+from mrcom.report.targets import (
+    Target,
+    interval_of,
+    methods_of,
+    returns_of,
+    targets_of,
+    title_of,
+)
+
+NOTHING = "–"
+"""In a cell of which no number exists."""
+
+
+def open_loop_table(errors: Mapping[str, OpenLoopErrors]) -> Table:
+    """Prediction errors by body and horizon, beside the last observation's."""
+    groups = tuple(
+        tuple(
+            (
+                body if row == 0 else "",
+                str(horizon),
+                f"{error.rmse[row]:.3f}",
+                f"{error.last_rmse[row]:.3f}",
+                f"{error.ratio[row]:.2f}",
+                f"{error.mse_ratio[row]:.2f}",
+            )
+            for row, horizon in enumerate(error.horizons)
+        )
+        for body, error in errors.items()
+    )
+    return Table(
+        title="Open-loop prediction on held-out scenarios",
+        columns=(
+            "body",
+            "horizon",
+            "model RMSE",
+            '"last observation stays" RMSE',
+            "ratio",
+            "ratio of MSE",
+        ),
+        groups=groups,
+        notes=("Errors in standard deviations of the observation; below 1 the model is better.",),
+    )
+
+
+def target_table(scores: Sequence[Score]) -> Table:
+    """Return of every method in every target, with interval and normalised score."""
+    groups = tuple(_target_rows(scores, target) for target in targets_of(scores))
+    return Table(
+        title="Return by target scenario",
+        columns=(
+            "target",
+            "policy",
+            "mean return",
+            "95 % interval",
+            "normalised",
+            "95 % interval",
+        ),
+        groups=groups,
+        notes=(*_unit_notes(scores), *_budget_notes(scores)),
+        text_columns=2,
+    )
+
+
+def aggregate_table(scores: Sequence[Score]) -> Table:
+    """Mean and interquartile mean of normalised scores, inside and outside the range."""
+    parts = {
+        "inside": select(scores, inside=True),
+        "outside": select(scores, inside=False),
+        "all": list(scores),
+    }
+    groups = []
+    for name, part in parts.items():
+        if not part or (name == "all" and not (parts["inside"] and parts["outside"])):
+            continue
+        rows = [
+            _aggregate_row(name if number == 0 else "", method, select(part, method=method))
+            for number, method in enumerate(methods_of(part))
+        ]
+        groups.append(tuple(rows))
+    return Table(
+        title="Normalised score over targets (0 random, 100 expert)",
+        columns=(
+            "targets",
+            "policy",
+            "mean",
+            "95 % interval",
+            "IQM",
+            "95 % interval",
+            "targets counted",
+        ),
+        groups=tuple(groups),
+        notes=_unit_notes(scores),
+        text_columns=2,
+    )
+
+
+def improvement_table(scores: Sequence[Score], *, ours: str = "adapted") -> Table:
+    """How likely one method beats each of the others, by body and over all targets."""
+    bodies = list(dict.fromkeys(score.body for score in scores))
+    parts = {body: select(scores, body=body) for body in bodies}
+    if len(bodies) > 1:
+        parts["all"] = list(scores)
+    groups = []
+    for name, part in parts.items():
+        rows = []
+        matrices = _return_matrices(part)
+        for method, theirs in matrices.items():
+            if method == ours or ours not in matrices:
+                continue
+            mine = matrices[ours]
+            shared = [s for s in mine.scenarios if s in theirs.scenarios]
+            if not shared:
+                continue
+            a, b = (m.values[:, [m.scenarios.index(s) for s in shared]] for m in (mine, theirs))
+            rng = named_generator(0, "improvement", name, method)
+            interval = improvement_interval(a, b, rng=rng) if min(len(a), len(b)) > 1 else None
+            label = name if not rows else ""
+            probability = f"{probability_of_improvement(a, b):.2f}"
+            rows.append((label, title_of(method), probability, _interval(interval, 2)))
+        if rows:
+            groups.append(tuple(rows))
+    return Table(
+        title=f"Probability that '{title_of(ours)}' has the higher return",
+        columns=("targets", "against", "probability", "95 % interval"),
+        groups=tuple(groups),
+        notes=("Mean over targets; 0.5 is a tie.", *_unit_notes(scores)),
+        text_columns=2,
+    )
+
+
+def _target_rows(scores: Sequence[Score], target: Target) -> tuple[tuple[str, ...], ...]:
+    returns = returns_of(scores, target)
+    normalised = returns_of(scores, target, field="normalised")
+    rows = []
+    for method, values in returns.items():
+        cells = [target.label if not rows else "", title_of(method)]
+        for numbers in (values, normalised.get(method)):
+            if numbers is None:
+                cells += [NOTHING, NOTHING]
+                continue
+            interval = interval_of(numbers, target, method)
+            cells += [_number(float(numbers.mean())), _interval(interval)]
+        rows.append(tuple(cells))
+    return tuple(rows)
+
+
+def _aggregate_row(label: str, method: str, scores: Sequence[Score]) -> tuple[str, ...]:
+    known = [score for score in scores if score.normalised is not None]
+    num_targets = len(targets_of(scores))
+    counted = f"{len(targets_of(known))} of {num_targets}"
+    if not known:
+        return label, title_of(method), *[NOTHING] * 4, counted
+    matrix = score_matrix(known).values
+    cells = []
+    for statistic in (mean, interquartile_mean):
+        rng = named_generator(0, "aggregate", label, method)
+        interval = stratified_interval(matrix, statistic, rng=rng) if len(matrix) > 1 else None
+        cells += [_number(float(statistic(matrix))), _interval(interval)]
+    return label, title_of(method), *cells, counted
+
+
+def _return_matrices(scores: Sequence[Score]) -> dict[str, ScoreMatrix]:
+    return {
+        method: score_matrix(select(scores, method=method), field="episode_return")
+        for method in methods_of(scores)
+    }
+
+
+def _unit_notes(scores: Sequence[Score]) -> tuple[str, ...]:
+    seeds = {score.seed for score in scores if score.method not in ("random", "expert")}
+    if len(seeds) > 1:
+        return (
+            f"Intervals: bootstrap over {len(seeds)} runs within each target; over episodes for "
+            "random actions and experts.",
+        )
+    episodes = len({score.episode for score in scores})
+    return (
+        f"Intervals: bootstrap over {episodes} episodes of one run; they say nothing about "
+        "other runs.",
+    )
+
+
+def _budget_notes(scores: Sequence[Score]) -> tuple[str, ...]:
+    notes = []
+    for method in ("adapted", "sac"):
+        found = sorted({(s.env_steps, s.updates) for s in select(scores, method=method)})
+        if found:
+            used = " or ".join(f"{steps:,} real steps, {ups:,} updates" for steps, ups in found)
+            notes.append(f"{title_of(method)}: {used} in each target.")
+    budgets = sorted({score.budget for score in scores})
+    if any(score.normalised is None for score in scores):
+        notes.append(f"{NOTHING}: the expert is too close to random for a normalised score.")
+    return (*notes, f"Budget: {', '.join(budgets)}.")
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}"
+
+
+def _interval(interval: Interval | None, digits: int = 1) -> str:
+    if interval is None or not np.isfinite(interval).all():
+        return NOTHING
+    return f"{interval[0]:.{digits}f} to {interval[1]:.{digits}f}"

@@ -1,0 +1,105 @@
+import json
+
+import matplotlib
+import matplotlib.image
+import numpy as np
+import pytest
+from invented import invented_log, invented_scores, invented_start
+
+from mrcom.core.config import to_json
+from mrcom.core.errors import ConfigError, RunFolderError
+from mrcom.evaluate.dreams import save_starts
+from mrcom.evaluate.open_loop import OpenLoopErrors
+from mrcom.evaluate.scores import append_scores
+from mrcom.report.figures import (
+    PANELS,
+    Panel,
+    _lines_of,
+    _smoothed,
+    draw_dreams,
+    draw_learning_curves,
+    draw_scores,
+)
+from mrcom.report.observations import panels_of
+from mrcom.report.run_report import dreams_folder, open_loop_file, write_report
+from mrcom.train.run_folder import RunFolder
+
+
+def has_content(path):
+    picture = matplotlib.image.imread(path)[..., :3]
+    return picture.shape[0] > 200 and picture.shape[1] > 300 and picture.std() > 0.05
+
+
+def test_every_figure_is_drawn_and_no_setting_of_matplotlib_changes(tmp_path):
+    before = dict(matplotlib.rcParams)
+    draw_dreams(tmp_path / "dreams.png", "walker", [invented_start(obs=24)], control_dt=0.025)
+    draw_learning_curves(tmp_path / "deep" / "curves.png", invented_log(400))
+    draw_scores(tmp_path / "scores.png", invented_scores(episodes=3))
+    for name in ("dreams.png", "deep/curves.png", "scores.png"):
+        assert has_content(tmp_path / name), name
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_figures_without_data_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="at least one start"):
+        draw_dreams(tmp_path / "a.png", "walker", [], control_dt=0.025)
+    with pytest.raises(ConfigError, match="train first"):
+        draw_learning_curves(tmp_path / "a.png", [])
+    with pytest.raises(ConfigError, match="at least one score"):
+        draw_scores(tmp_path / "a.png", [])
+
+
+def test_a_figure_that_cannot_be_written_says_so(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunFolderError, match="cannot be written"):
+        draw_scores(tmp_path / "file" / "a.png", invented_scores(episodes=2))
+
+
+def test_a_panel_takes_the_values_of_its_stage_and_leaves_out_what_is_missing():
+    panel = Panel("t", "train", ("actor/entropy",))
+    lines = _lines_of(invented_log(200), panel)
+    assert list(lines) == ["actor/entropy"]
+    assert lines["actor/entropy"][:, 0].tolist() == list(range(40, 201, 20))  # 20 is null
+    assert _lines_of(invented_log(200), PANELS[0])["return/hopper"].shape == (7, 2)
+
+
+def test_smoothing_is_a_mean_over_neighbours():
+    np.testing.assert_allclose(_smoothed(np.array([1.0, 2, 6, 4]), 1), [1, 2, 6, 4])
+    np.testing.assert_allclose(_smoothed(np.array([1.0, 2, 6, 4]), 2), [1.5, 3, 4, 5])
+
+
+def test_a_known_body_shows_named_quantities_and_any_other_its_first():
+    assert panels_of("walker", 24)[14] == "torso height [m]"
+    assert panels_of("mine", 2) == {0: "observation 0", 1: "observation 1"}
+
+
+def test_a_report_is_made_of_the_files_in_the_folder(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    append_scores(folder.scores_file, invented_scores(episodes=3))
+    errors = {"hopper": OpenLoopErrors((1, 10), (0.01, 0.36), (0.04, 1.0))}
+    open_loop_file(folder).write_text(json.dumps(to_json(errors)))
+    folder.metrics_file.write_text("".join(json.dumps(r) + "\n" for r in invented_log(100)))
+    save_starts(dreams_folder(folder) / "hopper.npz", "hopper", 0.02, [invented_start(obs=15)])
+    report = write_report(folder)
+    assert [path.name for path in report.figures] == [
+        "dreams_hopper.png", "learning_curves.png", "scores.png",
+    ]  # fmt: skip
+    assert all(path.is_file() for path in report.figures)
+    assert len(report.tables) == 4
+    summary = json.loads(folder.summary_file.read_text())
+    assert [c["name"] for c in summary["claims"]] == [c.name for c in report.claims]
+    text = (folder.path / "report.md").read_text()
+    assert "| hopper | 1 |" in text and "HOLDS" in text and "figures/scores.png" in text
+
+
+def test_a_run_that_was_not_evaluated_has_nothing_to_report(tmp_path):
+    with pytest.raises(ConfigError, match="nothing to report: evaluate the run first"):
+        write_report(RunFolder(tmp_path))
+
+
+def test_damaged_errors_name_their_file(tmp_path):
+    folder = RunFolder(tmp_path)
+    for text in ("{", "[]", '{"hopper": {"horizonts": [1]}}'):
+        open_loop_file(folder).write_text(text)
+        with pytest.raises(RunFolderError, match=r"open_loop\.json cannot be read"):
+            write_report(folder)

@@ -1,0 +1,114 @@
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+from invented import invented_scores
+from rich.console import Console
+
+from mrcom.core.errors import ConfigError
+from mrcom.evaluate.open_loop import OpenLoopErrors
+from mrcom.report.table import Table, to_markdown, to_rich, to_text
+from mrcom.report.tables import (
+    NOTHING,
+    aggregate_table,
+    improvement_table,
+    open_loop_table,
+    target_table,
+)
+
+ERRORS = {"hopper": OpenLoopErrors((1, 10), (0.01, 0.36), (0.04, 1.0))}
+SMALL = Table("What", ("a", "bb"), ((("x|y", "1"), ("z", "22")), (("w", "3"),)), ("A note.",))
+
+
+def test_a_table_as_text_by_hand():
+    assert to_text(SMALL) == (
+        "What\n\na    bb\n---  --\nx|y   1\nz    22\n---  --\nw     3\nA note.\n"
+    )
+
+
+def test_a_table_as_markdown_by_hand():
+    assert to_markdown(SMALL) == (
+        "**What**\n\n| a | bb |\n| --- | ---: |\n| x\\|y | 1 |\n| z | 22 |\n| w | 3 |\n\nA note.\n"
+    )
+
+
+def test_a_table_in_a_terminal_holds_every_cell_literally():
+    console = Console(width=60, record=True, file=io.StringIO())
+    table = dataclasses.replace(SMALL, groups=((("[red]x[/red]", "1"),),))
+    console.print(to_rich(table))
+    assert "[red]x[/red]" in console.export_text()
+
+
+def test_a_row_of_another_length_is_refused():
+    with pytest.raises(ConfigError, match="2 columns, a row has 1"):
+        Table("t", ("a", "b"), ((("x",),),))
+
+
+def test_prediction_errors_stand_beside_those_of_the_last_observation():
+    assert open_loop_table(ERRORS).rows == (
+        ("hopper", "1", "0.100", "0.200", "0.50", "0.25"),
+        ("", "10", "0.600", "1.000", "0.60", "0.36"),
+    )
+
+
+def test_a_target_has_a_row_per_policy_from_random_to_scratch():
+    table = target_table(invented_scores())
+    assert len(table.groups) == 6
+    first = table.groups[0]
+    assert [row[1] for row in first] == [
+        "random actions", "expert", "behaviour, not adapted", "adapted", "SAC from scratch",
+    ]  # fmt: skip
+    assert [group[0][0] for group in table.groups[:2]] == [
+        "hopper 0.70 m/s, inside", "hopper 1.80 m/s, outside",
+    ]  # fmt: skip
+    means = [
+        s.episode_return
+        for s in invented_scores()
+        if s.scenario == "hopper0.7" and s.method == "adapted"
+    ]
+    adapted = first[3]
+    assert adapted[2] == f"{np.mean(means):.1f}"
+    low, high = map(float, adapted[3].split(" to "))
+    assert min(means) < low < np.mean(means) < high < max(means)
+    assert "adapted: 3,000 real steps, 1,500 updates in each target." in table.notes
+    assert "Budget: tiny." in table.notes
+
+
+def test_one_episode_has_no_interval_and_an_unknown_score_no_number():
+    scores = [dataclasses.replace(s, normalised=None) for s in invented_scores(episodes=1)]
+    row = target_table(scores).groups[0][3]
+    assert row[3:] == (NOTHING, NOTHING, NOTHING)
+    assert any("too close to random" in note for note in target_table(scores).notes)
+    assert aggregate_table(scores).groups[0][0][2:] == (*[NOTHING] * 4, "0 of 3")
+
+
+def test_targets_that_would_be_called_the_same_are_told_apart():
+    twins = [dataclasses.replace(s, target_speed=1.0, scenario=s.scenario[::-1])
+             for s in invented_scores() if s.body == "hopper"]  # fmt: skip
+    twins = [dataclasses.replace(s, inside=True) for s in twins]
+    labels = [group[0][0] for group in target_table(twins).groups]
+    assert labels == ["hopper 1.00 m/s, inside [7.0r]", "hopper 1.00 m/s, inside [8.1r]"]
+
+
+def test_aggregates_count_targets_and_lie_in_their_intervals():
+    table = aggregate_table(invented_scores(seeds=(0, 1, 2)))
+    assert [group[0][0] for group in table.groups] == ["inside", "outside", "all"]
+    for row in table.rows:
+        low, high = map(float, row[5].split(" to "))
+        assert low <= float(row[4]) <= high
+    assert table.groups[2][0][6] == "6 of 6" and "3 runs" in table.notes[0]
+    only = [s for s in invented_scores() if s.inside]
+    assert [group[0][0] for group in aggregate_table(only).groups] == ["inside"]
+
+
+def test_improvement_is_certain_where_every_episode_is_better():
+    rows = {row[1]: row for row in improvement_table(invented_scores(spread=1.0)).groups[0]}
+    assert rows["SAC from scratch"][2:] == ("1.00", "1.00 to 1.00")
+    assert rows["expert"][2] == "0.00"
+    nobody = [s for s in invented_scores() if s.method != "adapted"]
+    assert improvement_table(nobody).rows == ()
+
+
+def test_the_same_scores_print_the_same_table():
+    assert to_text(target_table(invented_scores())) == to_text(target_table(invented_scores()))
