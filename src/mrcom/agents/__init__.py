@@ -1,0 +1,1 @@
+"""The methods, as data and as agents: read these with the papers."""

@@ -5,8 +5,10 @@ from typing import Any, Protocol
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
+from mrcom.behaviour.actor_critic import Dream
+from mrcom.behaviour.policy import Actor
 from mrcom.core.types import Batch, Layout, Masks, Prompt
 
 State = Any  # everything that changes while a method learns: a pytree, and the checkpoint
@@ -41,6 +43,11 @@ class Agent(Protocol):
         """Which steps make a training batch."""
         ...
 
+    @property
+    def dream_steps(self) -> int:
+        """Dreamt steps of one update."""
+        ...
+
     def init(self, key: PRNGKeyArray) -> State:
         """The state before anything was learnt."""
         ...
@@ -61,12 +68,39 @@ class Agent(Protocol):
         self,
         state: State,
         carry: Carry,
-        obs: Float[Array, "N O"],
-        action: Float[Array, "N A"],
-        reward: Float[Array, " N"],
+        obs: Float[ArrayLike, "N O"],
+        action: Float[ArrayLike, "N A"],
+        reward: Float[ArrayLike, " N"],
         key: PRNGKeyArray | None,
     ) -> tuple[Float[Array, "N A"], Carry]:
         """Take in one step and choose the next action; its mode where `key` is None."""
+        ...
+
+    def observe_step(
+        self,
+        state: State,
+        carry: Carry,
+        obs: Float[ArrayLike, "N O"],
+        action: Float[ArrayLike, "N A"],
+        reward: Float[ArrayLike, " N"],
+    ) -> tuple[Float[Array, "N F"], Carry]:
+        """Take in one step without acting; the feature that any policy may read."""
+        ...
+
+    def actor(self, state: State) -> Actor:
+        """The policy that was learnt in training."""
+        ...
+
+    def dream(
+        self, state: State, start: Any, actor: Actor, *, horizon: int, key: PRNGKeyArray
+    ) -> Dream:
+        """Dreams of a frozen model with any actor that reads its features."""
+        ...
+
+    def predict_open_loop(
+        self, state: State, batch: Batch, *, horizon: int, num_samples: int, key: PRNGKeyArray
+    ) -> tuple[Float[Array, "K B H O"], Float[Array, "K B H"]]:
+        """Observations (normalised) and rewards of the last steps, dreamt under their actions."""
         ...
 
 

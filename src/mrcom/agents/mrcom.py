@@ -9,8 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
+from mrcom.agents import acting
+from mrcom.agents.acting import Carry, Filter
 from mrcom.agents.agent import Metrics, Windows
 from mrcom.agents.method import Method
 from mrcom.behaviour.actor_critic import (
@@ -50,9 +52,6 @@ MRCOM = Method(
 )
 """The whole method. `without(MRCOM, "deter")`, `"context"`, `"meta_state"` and `"meta_value"` are
 the paper's four ablations."""
-
-CLIP = 10.0
-"""Normalised observations are clipped to this many standard deviations."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,12 +103,10 @@ class MrComState(eqx.Module):
     std: Float[Array, "bodies O"]
     """Of each body's observations."""
 
-
-class Carry(eqx.Module):
-    """What is remembered while acting in N scenarios."""
-
-    model: ModelState
-    body: Int[Array, " N"]
+    @property
+    def filter(self) -> Filter:
+        """What turns observations into features."""
+        return Filter(self.model, self.mean, self.std)
 
 
 class Forward(eqx.Module):
@@ -194,32 +191,34 @@ class MrCom:
 
     def start(self, state: MrComState, masks: Masks, prompt: Prompt) -> Carry:
         """What is remembered before the first observation: the prompt, as context."""
-        known = jax.tree.map(jnp.asarray, prompt)
-        return _start(state, *map(jnp.asarray, (masks.obs, masks.act, masks.body)), known)
+        return acting.start(state.filter, masks, prompt)
 
     def act(
         self,
         state: MrComState,
         carry: Carry,
-        obs: Float[Array, "N O"],
-        action: Float[Array, "N A"],
-        reward: Float[Array, " N"],
+        obs: Float[ArrayLike, "N O"],
+        action: Float[ArrayLike, "N A"],
+        reward: Float[ArrayLike, " N"],
         key: PRNGKeyArray | None,
     ) -> tuple[Float[Array, "N A"], Carry]:
         """Take in one step and choose the next action; its mode where `key` is None."""
-        return _act(state, carry, *map(jnp.asarray, (obs, action, reward)), key)
+        return acting.act(state.filter, self.actor(state), carry, obs, action, reward, key)
 
     def observe_step(
         self,
         state: MrComState,
         carry: Carry,
-        obs: Float[Array, "N O"],
-        action: Float[Array, "N A"],
-        reward: Float[Array, " N"],
+        obs: Float[ArrayLike, "N O"],
+        action: Float[ArrayLike, "N A"],
+        reward: Float[ArrayLike, " N"],
     ) -> tuple[Float[Array, "N F"], Carry]:
         """Take in one step without acting; the feature that any policy may read."""
-        seen = map(jnp.asarray, (obs, action, reward))
-        return _observe_step(state, carry, *seen, None)
+        return acting.observe_step(state.filter, carry, obs, action, reward, None)
+
+    def actor(self, state: MrComState) -> Actor:
+        """The policy that was learnt in training."""
+        return state.behaviour.actor
 
     def dream(
         self,
@@ -231,15 +230,28 @@ class MrCom:
         key: PRNGKeyArray,
     ) -> Dream:
         """Dreams of a frozen model with any actor that reads its features."""
-        dream_fn = dream_with(
-            state.model,
-            start,
-            start.act_mask,
-            horizon=horizon,
-            key=key,
-            dream_context=self.config.dream_context,
+        context = self.config.dream_context
+        mask = start.act_mask
+        return dream_with(
+            state.model, start, mask, horizon=horizon, key=key, dream_context=context
+        )(actor)
+
+    def predict_open_loop(
+        self,
+        state: MrComState,
+        batch: Batch,
+        *,
+        horizon: int,
+        num_samples: int,
+        key: PRNGKeyArray,
+    ) -> tuple[Float[Array, "K B H O"], Float[Array, "K B H"]]:
+        """Observations (normalised) and rewards of the last steps, dreamt under their actions.
+
+        The model filters all steps before the last `horizon` and sees none of those.
+        """
+        return acting.predict_open_loop(
+            state.filter, batch, key, horizon=horizon, num_samples=num_samples
         )
-        return dream_fn(actor)
 
 
 def _reconstruction(config: MrComConfig, forward: Forward) -> Float[Array, "B T"]:
@@ -318,7 +330,7 @@ def model_loss(
     """Eq. 16 on a normalised batch; also the filtered states and every term."""
     keys = named_keys(key, "observe", "meta_value")
     posterior = model.observe(batch, key=keys.observe)
-    trained = _trained_steps(batch, agent.windows.length)
+    trained = acting.steps_of(batch, slice(-agent.windows.length, None))
     kl_stoch = balanced_kl(posterior.stoch_posterior, posterior.stoch_prior, agent.config.kl)
     forward = Forward(model, trained, posterior, kl_stoch, behaviour, keys.meta_value)
     weights = agent.method.terms
@@ -333,7 +345,7 @@ def _update(
     agent, batch, key = given
     config = agent.config
     keys = named_keys(key, "model", "starts", "dream")
-    batch = _normalised(state, batch)
+    batch = acting.normalised(state.filter, batch)
     (loss, (posterior, terms)), grads = eqx.filter_value_and_grad(model_loss, has_aux=True)(
         state.model, agent, batch, state.behaviour, keys.model
     )
@@ -365,71 +377,3 @@ def _update(
         **learnt.metrics,
     }
     return MrComState(model, moments, learnt.state, state.mean, state.std), metrics
-
-
-@eqx.filter_jit
-def _start(
-    state: MrComState,
-    obs_mask: Float[Array, "N O"],
-    act_mask: Float[Array, "N A"],
-    body: Int[Array, " N"],
-    prompt: Prompt,
-) -> Carry:
-    obs = _normalise(state, prompt.obs, body[:, None], obs_mask[:, None])
-    known = eqx.tree_at(lambda p: p.obs, prompt, obs)
-    return Carry(state.model.initial(known, obs_mask, act_mask), body)
-
-
-@eqx.filter_jit
-def _observe_step(
-    state: MrComState,
-    carry: Carry,
-    obs: Float[Array, "N O"],
-    action: Float[Array, "N A"],
-    reward: Float[Array, " N"],
-    key: PRNGKeyArray | None,
-) -> tuple[Float[Array, "N F"], Carry]:
-    seen = _normalise(state, obs, carry.body, carry.model.obs_mask)
-    now, _ = state.model.correct(carry.model, seen, action, reward, key=key)
-    return state.model.feature(now), Carry(now, carry.body)
-
-
-@eqx.filter_jit
-def _act(
-    state: MrComState,
-    carry: Carry,
-    obs: Float[Array, "N O"],
-    action: Float[Array, "N A"],
-    reward: Float[Array, " N"],
-    key: PRNGKeyArray | None,
-) -> tuple[Float[Array, "N A"], Carry]:
-    keys = None if key is None else named_keys(key, "observe", "act")
-    feature, carry = _observe_step(
-        state, carry, obs, action, reward, None if keys is None else keys.observe
-    )
-    policy = state.behaviour.actor(feature, carry.model.act_mask)
-    return policy.mode() if keys is None else policy.sample(keys.act)[0], carry
-
-
-def _normalise(
-    state: MrComState,
-    obs: Float[Array, "*B O"],
-    body: Int[Array, "..."],
-    obs_mask: Float[Array, "... O"],
-) -> Float[Array, "*B O"]:
-    scaled = (obs - state.mean[body]) / state.std[body]
-    return jnp.clip(scaled, -CLIP, CLIP) * obs_mask
-
-
-def _normalised(state: MrComState, batch: Batch) -> Batch:
-    obs = _normalise(state, batch.obs, batch.body[:, None], batch.obs_mask[:, None])
-    return eqx.tree_at(lambda b: b.obs, batch, obs)
-
-
-def _trained_steps(batch: Batch, length: int) -> Batch:
-    last = lambda array: array[:, -length:]
-    return eqx.tree_at(
-        lambda b: (b.obs, b.action, b.reward, b.is_terminal, b.valid),
-        batch,
-        (*map(last, (batch.obs, batch.action, batch.reward, batch.is_terminal, batch.valid)),),
-    )

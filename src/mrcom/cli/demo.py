@@ -18,4 +18,15 @@ class Demo:
 
 def run(options: Demo) -> int | None:
     """Run the command."""
-    raise NotImplementedError
+    from mrcom.cli.report import print_report
+    from mrcom.cli.stages import ADAPTED, CONTROL, adapt_run, evaluate_run, measure_open_loop
+    from mrcom.cli.train import train_or_resume
+
+    run = train_or_resume(options, "demo")
+    budget = run.config.budget
+    measure_open_loop(run, budget)
+    for config in (ADAPTED, CONTROL):
+        adapt_run(run, config, budget, seed=run.config.seed)
+    evaluate_run(run, budget, seed=run.config.seed)
+    print_report(run.folder)
+    return None

@@ -9,6 +9,18 @@ from mrcom.core.errors import ConfigError
 
 Amount = Literal["debug", "tiny", "small", "full"]
 
+RewardKind = Annotated[
+    Literal["track", "reach"],
+    tyro.conf.arg(help="track rewards the target speed itself, reach any speed above it."),
+]
+ObservationKind = Annotated[
+    Literal["plain", "add_g", "add_d", "msk_r", "msk_f"],
+    tyro.conf.arg(help="Noise, extra dimensions or masks on what is observed."),
+]
+PromptKind = Annotated[
+    Literal["expert", "own", "none"],
+    tyro.conf.arg(help="What fills the model's context before anything real is known."),
+]
 Seed = Annotated[int, tyro.conf.arg(help="Seed of everything random.")]
 Budget = Annotated[
     Amount,

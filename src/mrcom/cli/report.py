@@ -1,8 +1,13 @@
 """`mrcom report`: tables and figures from a run folder's files."""
 
 import dataclasses
+import json
+from typing import TYPE_CHECKING
 
 from mrcom.cli.options import Json, Run
+
+if TYPE_CHECKING:
+    from mrcom.train.run_folder import RunFolder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,4 +20,32 @@ class Report:
 
 def run(options: Report) -> int | None:
     """Run the command."""
-    raise NotImplementedError
+    from mrcom.report.claims import summary
+    from mrcom.report.run_report import write_report
+    from mrcom.train.run_folder import open_run
+
+    folder = open_run(options.run)
+    if options.json:
+        print(json.dumps(summary(write_report(folder).claims), indent=2))
+    else:
+        print_report(folder)
+    return None
+
+
+def print_report(folder: "RunFolder") -> None:
+    """Write a run's report and print its tables and claims."""
+    from rich.console import Console
+
+    from mrcom.report.claims import claims_text
+    from mrcom.report.run_report import write_report
+    from mrcom.report.table import to_rich, to_text
+
+    report = write_report(folder)
+    console = Console()
+    for table in report.tables:
+        if console.is_terminal:
+            console.print(to_rich(table))
+        else:
+            print(to_text(table))
+    print(claims_text(report.claims))
+    print(f"Everything is in {folder.path}: report.md, summary.json, figures/")

@@ -1,8 +1,25 @@
 """`mrcom train`: a world model over many scenarios of several bodies."""
 
 import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any
 
-from mrcom.cli.options import Budget, Resume, RunDir, Seed, Size
+import tyro
+
+from mrcom.cli.options import (
+    Budget,
+    ObservationKind,
+    PromptKind,
+    Resume,
+    RewardKind,
+    RunDir,
+    Seed,
+    Size,
+    place_of_run,
+)
+
+if TYPE_CHECKING:
+    from mrcom.train.loop import Run
+    from mrcom.train.settings import RunConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,10 +29,82 @@ class Train:
     seed: Seed = 0
     budget: Budget = "tiny"
     size: Size = None
+    split: Annotated[
+        str, tyro.conf.arg(help="Training and test boxes by name, such as table1-a.")
+    ] = "table1-d-shell"
+    bodies: Annotated[tuple[str, ...], tyro.conf.arg(help="Bodies whose experience is merged.")] = (
+        "hopper",
+        "walker",
+        "cheetah",
+    )
+    reward: RewardKind = "track"
+    observation: ObservationKind = "plain"
+    prompt: PromptKind = "expert"
+    observe_reward: Annotated[
+        bool, tyro.conf.arg(help="Whether agents see the last reward; no as in the equations.")
+    ] = True
+    without: Annotated[
+        tuple[str, ...],
+        tyro.conf.arg(help="Parts or loss terms to take out: deter, context, meta_state, ..."),
+    ] = ()
     run_dir: RunDir = None
     resume: Resume = None
 
 
 def run(options: Train) -> int | None:
     """Run the command."""
-    raise NotImplementedError
+    trained = train_or_resume(options, "train")
+    print(f"trained for {trained.counters.updates} updates: {trained.folder.path}")
+    return None
+
+
+def config_of(options: Any) -> "RunConfig":
+    """The run's configuration; options that a command does not have keep their defaults.
+
+    Raises:
+        ConfigError: an unknown name or a value out of range.
+    """
+    from mrcom.agents.method import without
+    from mrcom.agents.mrcom import MRCOM
+    from mrcom.agents.presets import budget
+    from mrcom.scenarios.bodies import body
+    from mrcom.scenarios.splits import split
+    from mrcom.train.settings import RunConfig
+
+    given = Train(**{f.name: getattr(options, f.name) for f in dataclasses.fields(options)})
+    for name in given.bodies:
+        body(name)
+    return RunConfig(
+        method=without(MRCOM, *given.without),
+        budget=budget(given.budget),
+        split=split(given.split),
+        size=given.size or given.budget,
+        seed=given.seed,
+        bodies=given.bodies,
+        reward=given.reward,
+        observation=given.observation,
+        observe_reward=given.observe_reward,
+        prompt=given.prompt,
+    )
+
+
+def train_or_resume(options: Any, name: str) -> "Run":
+    """Train in a new folder, or go on in an old one with the settings that are stored there.
+
+    Raises:
+        RunFolderError: the folder exists, is missing, or holds other settings than were given.
+    """
+    from mrcom.core.config import from_json
+    from mrcom.train.loop import train
+    from mrcom.train.run_folder import open_run
+    from mrcom.train.settings import RunConfig
+
+    path, resume = place_of_run(options.run_dir, options.resume, name)
+    # Settings that were not given on the command line come from the folder.
+    same = all(
+        getattr(options, f.name) == f.default
+        for f in dataclasses.fields(options)
+        if f.name not in ("run_dir", "resume")
+    )
+    config = from_json(RunConfig, open_run(path).config) if resume and same else config_of(options)
+    return train(config, path, resume=resume)

@@ -1,0 +1,1 @@
+"""Learning from experience: training, adaptation, and what they leave on disk."""

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import jax
 import numpy as np
 
 from mrcom.agents.agent import Agent, AgentPolicy
@@ -48,7 +49,7 @@ class Experience:
 
         self.store.restore(part("store"))
         self.normaliser = self.normaliser.restored(part("normaliser"))
-        self.prompt = Prompt(**part("prompt"))
+        self.prompt = Prompt(**jax.device_put(part("prompt")))
 
     def add(self, steps: Steps, worlds: Worlds) -> None:
         """Take in one trajectory of every scenario."""

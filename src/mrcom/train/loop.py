@@ -6,10 +6,11 @@ import pathlib
 from typing import Any
 
 import jax
+import numpy as np
 
 from mrcom.agents.agent import Agent
 from mrcom.agents.build import build_agent
-
+from mrcom.behaviour.expert import ExpertPolicy
 from mrcom.core.config import from_json
 from mrcom.core.progress import progress
 from mrcom.core.rng import named_generator, named_keys, root_key
@@ -18,7 +19,7 @@ from mrcom.replay.normaliser import empty_normaliser
 from mrcom.replay.prompts import make_prompts
 from mrcom.replay.store import Store
 from mrcom.replay.windows import sample_batch
-from mrcom.simulate.rollout import rollout
+from mrcom.simulate.rollout import RandomPolicy, rollout
 from mrcom.simulate.simulator import Simulator
 from mrcom.train.checkpoint import Checkpoints
 from mrcom.train.collect import Experience, collect_random, collect_with_agent
@@ -29,6 +30,8 @@ from mrcom.train.settings import RunConfig, Worlds, training_worlds
 
 LOG_EVERY = 20
 """Updates between two lines of the log."""
+PROMPT_EPISODE = 300
+"""Control steps of the episodes that prompts are taken from."""
 
 
 @dataclasses.dataclass
@@ -93,18 +96,26 @@ def open_trained(folder: RunFolder, step: int | None = None) -> Run:
     return run
 
 
-def expert_prompts(worlds: Worlds, window: int, *, num_steps: int, seed: int) -> Prompt:
-    """The best stretch of an episode of each scenario's expert."""
-    simulator = Simulator(worlds.scenarios, layout=worlds.layout)
-    from mrcom.behaviour.expert import ExpertPolicy
+def prompts_for(config: RunConfig, agent: Agent, worlds: Worlds, *, seed: int) -> Prompt:
+    """What fills the contexts of some scenarios at first, of the run's kind.
 
-    policy = ExpertPolicy(worlds.scenarios, worlds.layout)
-    steps = rollout(simulator, policy, num_steps=num_steps, seed=seed)
+    `expert` takes the best stretch of an episode of each scenario's expert; `own` the first
+    steps that random actions make there, as an agent that knows nothing would take.
+    """
+    steps = None
+    if config.prompt != "none":
+        simulator = Simulator(worlds.scenarios, layout=worlds.layout)
+        if config.prompt == "expert":
+            policy: Any = ExpertPolicy(worlds.scenarios, worlds.layout)
+        else:
+            policy = RandomPolicy(worlds.masks, seed=seed)
+        num_steps = min(config.budget.episode_steps, PROMPT_EPISODE)
+        steps = rollout(simulator, policy, num_steps=num_steps, seed=seed)
     return make_prompts(
-        "expert",
+        config.prompt,  # ty: ignore[invalid-argument-type]
         num=len(worlds.scenarios),
         layout=worlds.layout,
-        window=window,
+        window=agent.windows.context,
         steps=steps,
     )
 
@@ -139,14 +150,11 @@ def _begin(config: RunConfig, folder: RunFolder) -> Run:
 def _collect_phase(run: Run, simulator: Simulator, log: Log) -> None:
     budget, seed = run.config.budget, run.config.seed
     rounds = budget.random_rounds if run.phase == 0 else 1
-    if run.phase == 0 and run.config.prompt == "expert":
-        run.experience.prompt = expert_prompts(
-            run.worlds,
-            run.agent.windows.context,
-            num_steps=min(budget.episode_steps, 300),
-            seed=_seed(seed, "prompt", 0),
+    if run.phase == 0:
+        run.experience.prompt = prompts_for(
+            run.config, run.agent, run.worlds, seed=_seed(seed, "prompt", 0)
         )
-    returns = 0.0
+    returns = np.zeros(simulator.num)
     for number in range(rounds):
         if run.phase == 0:
             steps = collect_random(
@@ -155,14 +163,6 @@ def _collect_phase(run: Run, simulator: Simulator, log: Log) -> None:
                 num_steps=budget.episode_steps,
                 seed=_seed(seed, "random", number),
             )
-            if number == 0 and run.config.prompt == "own":
-                run.experience.prompt = make_prompts(
-                    "own",
-                    num=simulator.num,
-                    layout=run.worlds.layout,
-                    window=run.agent.windows.context,
-                    steps=steps,
-                )
         else:
             steps = collect_with_agent(
                 simulator,

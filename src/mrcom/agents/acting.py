@@ -1,0 +1,157 @@
+"""How a latent world model is used once it exists: filter, act, predict."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
+
+from mrcom.behaviour.policy import Actor
+from mrcom.core.rng import named_keys
+from mrcom.core.types import Batch, Masks, Prompt
+from mrcom.models.world_model import AbstractWorldModel
+from mrcom.models.world_model import State as ModelState
+
+CLIP = 10.0
+"""Normalised observations are clipped to this many standard deviations."""
+
+
+class Filter(eqx.Module):
+    """A world model with the observation statistics it was trained under."""
+
+    model: AbstractWorldModel
+    mean: Float[Array, "bodies O"]
+    std: Float[Array, "bodies O"]
+
+    def normalise(
+        self,
+        obs: Float[Array, "*B O"],
+        body: Int[Array, "..."],
+        obs_mask: Float[Array, "... O"],
+    ) -> Float[Array, "*B O"]:
+        """Observations in units of their body's standard deviation; 0 where padded."""
+        scaled = (obs - self.mean[body]) / self.std[body]
+        return jnp.clip(scaled, -CLIP, CLIP) * obs_mask
+
+
+class Carry(eqx.Module):
+    """What is remembered while acting in N scenarios."""
+
+    model: ModelState
+    body: Int[Array, " N"]
+
+
+def start(given: Filter, masks: Masks, prompt: Prompt) -> Carry:
+    """What is remembered before the first observation: the prompt, as context."""
+    arrays = [jnp.asarray(array) for array in (masks.obs, masks.act, masks.body)]
+    return _start(given, *arrays, jax.tree.map(jnp.asarray, prompt))
+
+
+def observe_step(
+    given: Filter,
+    carry: Carry,
+    obs: Float[ArrayLike, "N O"],
+    action: Float[ArrayLike, "N A"],
+    reward: Float[ArrayLike, " N"],
+    key: PRNGKeyArray | None,
+) -> tuple[Float[Array, "N F"], Carry]:
+    """Take in one step; the feature that policies read. Means where `key` is None."""
+    seen = [jnp.asarray(array) for array in (obs, action, reward)]
+    return _observe_step(given, carry, *seen, key)
+
+
+def act(
+    given: Filter,
+    actor: Actor,
+    carry: Carry,
+    obs: Float[ArrayLike, "N O"],
+    action: Float[ArrayLike, "N A"],
+    reward: Float[ArrayLike, " N"],
+    key: PRNGKeyArray | None,
+) -> tuple[Float[Array, "N A"], Carry]:
+    """Take in one step and choose the next action; its mode where `key` is None."""
+    seen = [jnp.asarray(array) for array in (obs, action, reward)]
+    return _act(given, actor, carry, *seen, key)
+
+
+@eqx.filter_jit
+def predict_open_loop(
+    given: Filter, batch: Batch, key: PRNGKeyArray, *, horizon: int, num_samples: int
+) -> tuple[Float[Array, "K B H O"], Float[Array, "K B H"]]:
+    """Observations (normalised) and rewards of the last steps, dreamt under their actions.
+
+    The model filters all steps before the last `horizon` and sees none of those.
+    """
+    keys = named_keys(key, "observe", "predict")
+    batch, model = normalised(given, batch), given.model
+    posterior = model.observe(steps_of(batch, slice(None, -horizon)), key=keys.observe)
+    rows, length = posterior.feature.shape[:2]
+    last = model.states_at(posterior, jnp.arange(rows) * length + length - 1)
+    many = jax.tree.map(lambda x: jnp.repeat(x[None], num_samples, axis=0), last)
+    actions = jnp.moveaxis(batch.action[:, -horizon:], 1, 0)
+
+    def step(now: ModelState, inputs: tuple[Array, Array]) -> tuple[ModelState, Array]:
+        number, action = inputs
+        action = jnp.broadcast_to(action, (num_samples, *action.shape))
+        now, _ = model.predict(now, action, key=jax.random.fold_in(keys.predict, number))
+        return now, model.feature(now)
+
+    _, features = jax.lax.scan(step, many, (jnp.arange(horizon), actions))
+    features = jnp.moveaxis(features, 0, 2)
+    return model.decode(features) * batch.obs_mask[None, :, None], model.reward(features)
+
+
+def normalised(given: Filter, batch: Batch) -> Batch:
+    """The batch as the model sees it."""
+    obs = given.normalise(batch.obs, batch.body[:, None], batch.obs_mask[:, None])
+    return eqx.tree_at(lambda b: b.obs, batch, obs)
+
+
+def steps_of(batch: Batch, which: slice) -> Batch:
+    """Some of a batch's steps."""
+    per_step = lambda b: (b.obs, b.action, b.reward, b.is_terminal, b.valid)
+    return eqx.tree_at(per_step, batch, [array[:, which] for array in per_step(batch)])
+
+
+@eqx.filter_jit
+def _start(
+    given: Filter,
+    obs_mask: Float[Array, "N O"],
+    act_mask: Float[Array, "N A"],
+    body: Int[Array, " N"],
+    prompt: Prompt,
+) -> Carry:
+    obs = given.normalise(prompt.obs, body[:, None], obs_mask[:, None])
+    known = eqx.tree_at(lambda p: p.obs, prompt, obs)
+    return Carry(given.model.initial(known, obs_mask, act_mask), body)
+
+
+@eqx.filter_jit
+def _observe_step(
+    given: Filter,
+    carry: Carry,
+    obs: Float[Array, "N O"],
+    action: Float[Array, "N A"],
+    reward: Float[Array, " N"],
+    key: PRNGKeyArray | None,
+) -> tuple[Float[Array, "N F"], Carry]:
+    seen = given.normalise(obs, carry.body, carry.model.obs_mask)
+    now, _ = given.model.correct(carry.model, seen, action, reward, key=key)
+    return given.model.feature(now), Carry(now, carry.body)
+
+
+@eqx.filter_jit
+def _act(
+    given: Filter,
+    actor: Actor,
+    carry: Carry,
+    obs: Float[Array, "N O"],
+    action: Float[Array, "N A"],
+    reward: Float[Array, " N"],
+    key: PRNGKeyArray | None,
+) -> tuple[Float[Array, "N A"], Carry]:
+    keys = None if key is None else named_keys(key, "observe", "act")
+    feature, carry = _observe_step(
+        given, carry, obs, action, reward, None if keys is None else keys.observe
+    )
+    policy = actor(feature, carry.model.act_mask)
+    return policy.mode() if keys is None else policy.sample(keys.act)[0], carry

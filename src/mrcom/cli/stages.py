@@ -1,0 +1,271 @@
+"""The stages after training, each from a run folder's files to more files in it."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mrcom.agents.agent import AgentPolicy
+from mrcom.agents.presets import Budget
+from mrcom.behaviour.expert import ExpertPolicy
+from mrcom.behaviour.policy import Actor
+from mrcom.core.config import to_json
+from mrcom.core.errors import CheckpointError
+from mrcom.core.progress import progress
+from mrcom.core.rng import named_generator, named_keys, root_key
+from mrcom.core.types import Batch, Masks, Prompt
+from mrcom.evaluate.dreams import dreamt_starts, save_starts
+from mrcom.evaluate.evaluate import MakePolicy, evaluate, evaluate_random, scores_of
+from mrcom.evaluate.normalise import normalised_score
+from mrcom.evaluate.open_loop import (
+    HORIZONS,
+    Dreams,
+    dream_blindly,
+    held_out_windows,
+    open_loop_errors,
+)
+from mrcom.evaluate.scores import append_scores
+from mrcom.replay.prompts import choose_prompts
+from mrcom.report.run_report import dreams_folder, open_loop_file
+from mrcom.scenarios.bodies import body as body_named
+from mrcom.scenarios.scenario import Scenario
+from mrcom.simulate.simulator import Simulator
+from mrcom.train.adapt import AdaptConfig, Amount, adapt, stacked
+from mrcom.train.checkpoint import Checkpoints
+from mrcom.train.collect import collect_random, collect_with_agent
+from mrcom.train.log import Log
+from mrcom.train.loop import Run, prompts_for
+from mrcom.train.run_folder import write_json
+from mrcom.train.settings import Target, target_scenarios, worlds_of
+from mrcom.train.views import ActorsPolicy, LatentView, ObservationView, View
+
+ADAPTED = AdaptConfig()
+"""The paper's adaptation: dreams of the frozen model."""
+CONTROL = AdaptConfig(name="sac", policy_init="scratch", real_share=1.0)
+"""SAC from scratch on the same real steps with as many updates: does the world model help?"""
+
+DREAMT = 8
+"""Dreams whose mean is the model's prediction."""
+
+
+def targets_of_run(run: Run, budget: Budget) -> list[Target]:
+    """The unseen scenarios a run is adapted to and judged in."""
+    return target_scenarios(run.config, budget.targets_inside, budget.targets_outside, "target")
+
+
+def measure_open_loop(run: Run, budget: Budget) -> None:
+    """Prediction errors on held-out scenarios, and some dreams for figures.
+
+    Half of the trajectories are the behaviour's own, half have random actions.
+    """
+    held_out = target_scenarios(run.config, budget.held_out, 0, "held_out")
+    worlds = worlds_of(run.config, [target.scenario for target in held_out])
+    simulator = Simulator(worlds.scenarios, layout=worlds.layout)
+    seed = _seed(run, "open_loop")
+    prompt = prompts_for(run.config, run.agent, worlds, seed=seed)
+    amount = {"num_steps": budget.episode_steps, "seed": seed}
+    statistics = run.experience.normaliser.mean, run.experience.normaliser.std
+    context, longest = run.agent.windows.context, max(HORIZONS)
+    batches = {}
+    for source in ("behaviour", "random"):
+        if source == "behaviour":
+            steps = collect_with_agent(simulator, run.agent, run.state, worlds, prompt, **amount)
+        else:
+            steps = collect_random(simulator, worlds, **amount)
+        batches[source] = held_out_windows(
+            steps,
+            worlds.layout,
+            worlds.masks,
+            prompt,
+            named_generator(seed, "windows", source),
+            per_scenario=max(1, 256 // len(worlds.scenarios)),
+            context=context,
+            length=min(run.agent.windows.length, budget.episode_steps - longest) + longest,
+        )
+    both = jax.tree.map(lambda *parts: jnp.concatenate(parts), *batches.values())
+    dream = _dreamer(run, seed)
+    dreams = dream_blindly(dream, both, longest)
+    errors = open_loop_errors(dreams, both, worlds.layout, *statistics)
+    write_json(open_loop_file(run.folder), to_json(errors))
+    _keep_dreams(run, dream, batches["behaviour"], worlds.scenarios, longest)
+
+
+def adapt_run(run: Run, config: AdaptConfig, budget: Budget, *, seed: int) -> None:
+    """Policies for all targets, kept in the run's folder; a finished one is left as it is.
+
+    Raises:
+        ConfigError: dreams are asked for without the model's states.
+    """
+    kept = _kept_actors(run, config.name)
+    if kept.steps():
+        return
+    targets = targets_of_run(run, budget)
+    worlds = worlds_of(run.config, [target.scenario for target in targets])
+    view = _view(run, config, worlds.scenarios, worlds.masks, np.arange(len(targets)), seed)
+    amount = Amount(budget.adapt_steps, budget.adapt_updates, budget.episode_steps)
+    title = f"{config.name}: {len(targets)} targets"
+    with Log(run.folder.metrics_file) as log, progress(title, total=amount.steps) as bar:
+        actors = adapt(
+            run.agent, run.state, worlds, view, config, amount, seed=seed, log=log, bar=bar
+        )
+    meta = {
+        "config": config,
+        "targets": [target.scenario for target in targets],
+        "seed": seed,
+        "width": actors.net.hidden[0].weight.shape[1],
+    }
+    kept.save(amount.updates, actors, meta=meta)
+
+
+def evaluate_run(run: Run, budget: Budget, *, seed: int) -> None:
+    """Returns of every policy in every target, appended to the run's scores.
+
+    Random actions, the expert, the behaviour without adaptation, and what was adapted. All
+    act by their modes, from the same initial states.
+    """
+    targets = targets_of_run(run, budget)
+    scenarios = [target.scenario for target in targets]
+    worlds = worlds_of(run.config, scenarios)
+    amount: dict[str, Any] = {
+        "episodes": budget.evaluation_episodes,
+        "seed": seed,
+        "layout": worlds.layout,
+        "num_steps": budget.episode_steps,
+    }
+    policies: dict[str, tuple[MakePolicy, int, int]] = {
+        "expert": (lambda rows, _: ExpertPolicy(rows, worlds.layout), 0, 0),
+        "behaviour": (lambda rows, masks: _behaviour(run, rows, masks), 0, run.counters.updates),
+    }
+    for config in (ADAPTED, CONTROL):
+        if _kept_actors(run, config.name).steps():
+            policies[config.name] = (
+                _actors_policy(run, config, scenarios, budget.evaluation_episodes),
+                budget.adapt_steps,
+                budget.adapt_updates,
+            )
+    with progress("evaluating", total=1 + len(policies)) as bar:
+        returns = {"random": evaluate_random(scenarios, **amount)}
+        bar.advance(1)
+        for name, (make_policy, _, _) in policies.items():
+            returns[name] = evaluate(make_policy, scenarios, **amount)
+            bar.advance(1, text=name)
+    zero, hundred = returns["random"].mean(axis=1), returns["expert"].mean(axis=1)
+    for name, values in returns.items():
+        _, env_steps, updates = policies.get(name, (None, 0, 0))
+        records = scores_of(
+            values,
+            normalised_score(values, zero, hundred),
+            scenarios,
+            method=name,
+            seed=run.config.seed,
+            inside=[target.inside for target in targets],
+            env_steps=env_steps,
+            updates=updates,
+            budget=budget.name,
+        )
+        append_scores(run.folder.scores_file, records)
+
+
+def _behaviour(run: Run, rows: tuple[Scenario, ...], masks: Masks) -> AgentPolicy:
+    prompt = _prompts_of_rows(run, rows, _seed(run, "prompt"))
+    return AgentPolicy(run.agent, run.state, masks, prompt)
+
+
+def _actors_policy(
+    run: Run, config: AdaptConfig, scenarios: list[Scenario], episodes: int
+) -> MakePolicy:
+    actors, seed = load_actors(run, config.name, scenarios)
+
+    def make(rows: tuple[Scenario, ...], masks: Masks) -> ActorsPolicy:
+        which = np.arange(len(rows)) // episodes
+        view = _view(run, config, scenarios, masks, which, seed)
+        return ActorsPolicy(view, actors, which, masks)
+
+    return make
+
+
+def load_actors(run: Run, name: str, scenarios: list[Scenario]) -> tuple[Actor, int]:
+    """Adapted policies, stacked, and the seed they were adapted with.
+
+    Raises:
+        CheckpointError: there are none, or they are for other targets.
+    """
+    kept = _kept_actors(run, name)
+    meta = kept.read_meta()
+    if meta["targets"] != to_json(scenarios):
+        raise CheckpointError(
+            f"The policies in {kept.folder} are for other targets than this budget's; adapt with "
+            f"the same budget that you evaluate with."
+        )
+    one = Actor(
+        meta["width"], run.worlds.layout.act, run.agent.actor(run.state).config, key=root_key(0)
+    )
+    restored = kept.restore(stacked([one] * len(scenarios)))
+    return restored.state, meta["seed"]
+
+
+def _view(
+    run: Run,
+    config: AdaptConfig,
+    scenarios: Any,
+    masks: Masks,
+    which: np.ndarray,
+    seed: int,
+) -> View:
+    if config.real_share < 1:
+        worlds = worlds_of(run.config, scenarios)
+        prompt = prompts_for(run.config, run.agent, worlds, seed=seed)
+        return LatentView(run.agent, run.state, masks, choose_prompts(prompt, which))
+    normaliser = run.experience.normaliser
+    return ObservationView(
+        masks, normaliser.mean, normaliser.std, observe_reward=run.config.observe_reward
+    )
+
+
+def _prompts_of_rows(run: Run, rows: tuple[Scenario, ...], seed: int) -> Prompt:
+    distinct = list(dict.fromkeys(rows))
+    prompts = prompts_for(run.config, run.agent, worlds_of(run.config, distinct), seed=seed)
+    return choose_prompts(prompts, np.array([distinct.index(row) for row in rows]))
+
+
+def _kept_actors(run: Run, name: str) -> Checkpoints:
+    return Checkpoints(run.folder.path / "adapted" / name, keep=1)
+
+
+def _dreamer(run: Run, seed: int) -> Any:
+    key = named_keys(root_key(seed), "open_loop").open_loop
+
+    def dream(batch: Batch, horizon: int) -> Dreams:
+        obs, reward = run.agent.predict_open_loop(
+            run.state, batch, horizon=horizon, num_samples=DREAMT, key=key
+        )
+        return Dreams(np.asarray(obs), np.asarray(reward))
+
+    return dream
+
+
+def _keep_dreams(
+    run: Run, dream: Any, batch: Batch, scenarios: tuple[Scenario, ...], horizon: int
+) -> None:
+    dreams, normaliser = dream_blindly(dream, batch, horizon), run.experience.normaliser
+    body_of, scenario_of = np.asarray(batch.body), np.asarray(batch.scenario)
+    for index, name in enumerate(run.worlds.layout.bodies):
+        rows = np.flatnonzero(body_of == index)
+        rows = rows[:: max(1, len(rows) // 3)][:3]
+        embodiment = body_named(name)
+        starts = dreamt_starts(
+            dreams,
+            batch,
+            rows,
+            normaliser.mean,
+            normaliser.std,
+            titles=[f"target {scenarios[scenario_of[row]].target_speed:.1f} m/s" for row in rows],
+            num_obs=embodiment.obs,
+        )
+        path = dreams_folder(run.folder) / f"{name}.npz"
+        save_starts(path, name, embodiment.control_dt, starts)
+
+
+def _seed(run: Run, name: str) -> int:
+    return int(named_generator(run.config.seed, name).integers(2**31))
