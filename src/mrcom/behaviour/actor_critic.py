@@ -1,0 +1,294 @@
+"""Learning to act in dreams: one actor for all scenarios, one critic for each."""
+
+import dataclasses
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from mrcom.behaviour.critic import (
+    CriticConfig,
+    MetaValue,
+    ScenarioCritics,
+    fit_critics,
+    fit_meta,
+    init_critics,
+    init_meta,
+)
+from mrcom.behaviour.policy import Actor, ActorConfig
+from mrcom.behaviour.steps import descend, start_moments
+from mrcom.core.errors import unknown
+from mrcom.models.world_model import AbstractWorldModel, DreamContext, State, imagine
+from mrcom.objectives.imagination import (
+    dream_weight,
+    dynamics_loss,
+    reinforce_loss,
+    return_range,
+    value_target,
+)
+
+GRADIENTS = ("dynamics", "reinforce")
+
+
+@dataclasses.dataclass(frozen=True)
+class ActorCriticConfig:
+    """Actor-critic on dreams. Defaults follow DreamerV3 where nothing else is said."""
+
+    actor: ActorConfig = dataclasses.field(default_factory=ActorConfig)
+    """The policy."""
+    critic: CriticConfig = dataclasses.field(default_factory=CriticConfig)
+    """Critics and meta value."""
+    gradient: str = "dynamics"
+    """`dynamics` differentiates returns through the dream; `reinforce` weighs log-probabilities
+    by advantages and needs no differentiable dream."""
+    discount: float = 0.99
+    """Per control step."""
+    lambda_: float = 0.95
+    """0 is the one-step target of Eq. 14."""
+    entropy_weight: float = 1e-3
+    """Per nat, against returns divided by their range."""
+    learning_rate: float = 1e-4
+    """Of the actor's Adam."""
+    max_norm: float = 1.0
+    """Longest gradient of the actor; longer ones are shortened to it."""
+    meta_stride: int = 4
+    """The meta value learns from the starts of dreams and every so many steps after them."""
+    scale_rate: float = 0.01
+    """Share by which the range of returns moves at each update."""
+    scale_floor: float = 1.0
+    """Ranges below this reward are not enlarged; a sum of rewards, not our unit of value."""
+
+    def __post_init__(self):
+        if self.gradient not in GRADIENTS:
+            raise unknown("actor gradient", self.gradient, GRADIENTS)
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        """The actor's."""
+        clip = optax.clip_by_global_norm(self.max_norm)
+        return optax.chain(clip, optax.adam(self.learning_rate, eps=1e-7))
+
+
+class Dream(eqx.Module):
+    """H dreamt steps from each of M starts; rows are grouped by scenario.
+
+    Attributes:
+        feature: of the starts, then of every dreamt step.
+        action: taken at steps 0 .. H-1.
+        reward: received on arriving at steps 1 .. H, in task reward.
+        cont: probability that the episode goes on from steps 1 .. H.
+    """
+
+    feature: Float[Array, "M H+1 F"]
+    action: Float[Array, "M H A"]
+    reward: Float[Array, "M H"]
+    cont: Float[Array, "M H"]
+
+
+DreamFn = Callable[[Actor], Dream]
+
+
+class ActorCriticState(eqx.Module):
+    """Everything that changes while behaviour is learnt.
+
+    Attributes:
+        return_range: running mean of the range of returns, in our unit of value.
+        updates: how many have been made.
+    """
+
+    actor: Actor
+    moments: PyTree[Array]
+    critics: ScenarioCritics
+    meta: MetaValue
+    return_range: Float[Array, ""]
+    updates: Int[Array, ""]
+
+
+class ActorCriticUpdate(eqx.Module):
+    """What an update gives back.
+
+    Attributes:
+        dream: the dream that was learnt from; a constant.
+        metrics: numbers to log.
+        critic_loss: of each scenario of the batch, to name a guilty one.
+    """
+
+    state: ActorCriticState
+    dream: Dream
+    metrics: dict[str, Float[Array, ""]]
+    critic_loss: Float[Array, " S"]
+
+
+class ActorLoss(eqx.Module):
+    """What the actor's loss leaves for the critics; constants."""
+
+    dream: Dream
+    value: Float[Array, "M H+1"]
+    returns: Float[Array, "M H"]
+    weight: Float[Array, "M H"]
+    entropy: Float[Array, "M H"]
+    return_range: Float[Array, ""]
+
+
+def dream_with(
+    model: AbstractWorldModel,
+    start: State,
+    act_mask: Float[Array, "M A"],
+    *,
+    horizon: int,
+    key: PRNGKeyArray,
+    dream_context: DreamContext = "push",
+) -> DreamFn:
+    """Dreams of a world model from some of its states, for `actor_critic_update`.
+
+    The policy reads features as constants, as in DreamerV1 and V2: a return's gradient reaches
+    an action through the model, but not through later actions' answers to it.
+
+    `start` is M states, constants here; `horizon` is the number of dreamt steps (H).
+    """
+    start = jax.lax.stop_gradient(start)
+
+    def dream_fn(actor: Actor) -> Dream:
+        def policy(
+            feature: Float[Array, "M F"], key: PRNGKeyArray
+        ) -> tuple[Float[Array, "M A"], None]:
+            return actor.sample(jax.lax.stop_gradient(feature), act_mask, key)[0], None
+
+        dream = imagine(model, start, policy, horizon=horizon, key=key, dream_context=dream_context)
+        arrived = dream.feature[:, 1:]
+        return Dream(dream.feature, dream.action, model.reward(arrived), model.cont(arrived))
+
+    return dream_fn
+
+
+def init_actor_critic(
+    feature: int, act: int, num_scenarios: int, config: ActorCriticConfig, *, key: PRNGKeyArray
+) -> ActorCriticState:
+    """Actor, critics and meta value before anything is learnt.
+
+    `feature` is the width of what they read, `act` that of a padded action; each of the
+    `num_scenarios` training scenarios has a critic.
+    """
+    actor = Actor(feature, act, config.actor, key=key)
+    return ActorCriticState(
+        actor=actor,
+        moments=start_moments(config.optimizer, actor),
+        critics=init_critics(feature, num_scenarios, config.critic, key=key),
+        meta=init_meta(feature, config.critic, key=key),
+        return_range=jnp.zeros(()),
+        updates=jnp.zeros((), jnp.int32),
+    )
+
+
+def actor_critic_update(
+    state: ActorCriticState,
+    dream_fn: DreamFn,
+    scenario: Int[Array, " S"],
+    act_mask: Float[Array, "M A"],
+    config: ActorCriticConfig,
+) -> ActorCriticUpdate:
+    """One dream; one step of the actor, the scenarios' critics and the meta value.
+
+    Memory and time do not grow with the number of training scenarios, provided that the caller
+    gives the old state away (`eqx.filter_jit(donate=...)`), else all critics are copied.
+
+    Args:
+        state: before the update.
+        dream_fn: dreams with the actor it is given. With `dynamics` it must let gradients from
+            features, rewards and conts through to the actions.
+        scenario: the distinct scenarios dreamt of; the dream's M rows belong to them in
+            this order, equally many each.
+        act_mask: of every row.
+        config: the one that the state was made with.
+    """
+    rows = state.critics.gather(scenario)
+    grads, learnt = eqx.filter_grad(actor_loss, has_aux=True)(
+        state.actor, dream_fn, rows, act_mask, state.return_range, state.updates, config
+    )
+    actor, moments = descend(config.optimizer, state.actor, grads, state.moments)
+    num = scenario.shape[0]
+    seen = learnt.dream.feature[:, :-1]
+    data = [_by_scenario(array, num) for array in (seen, learnt.returns, learnt.weight)]
+    rows, losses = fit_critics(rows, *data, config.critic)
+    some = slice(None, -1, config.meta_stride)
+    meta, meta_loss = fit_meta(
+        state.meta, learnt.dream.feature[:, some], learnt.value[:, some], config.critic
+    )
+    after = ActorCriticState(
+        actor=actor,
+        moments=moments,
+        critics=state.critics.scatter(scenario, rows),
+        meta=meta,
+        return_range=learnt.return_range,
+        updates=state.updates + 1,
+    )
+    metrics = {
+        "actor/gradient": optax.global_norm(grads),
+        "actor/entropy": jnp.mean(learnt.entropy) / jnp.mean(jnp.sum(act_mask, axis=-1)),
+        "actor/return_range": learnt.return_range,
+        "actor/dreamt_reward": jnp.mean(learnt.dream.reward),
+        "actor/dreamt_return": jnp.mean(learnt.returns),
+        "critic/loss": jnp.mean(losses),
+        "critic/value": jnp.mean(learnt.value),
+        "meta/loss": meta_loss,
+    }
+    return ActorCriticUpdate(after, learnt.dream, metrics, losses)
+
+
+def actor_loss(
+    actor: Actor,
+    dream_fn: DreamFn,
+    rows: ScenarioCritics,
+    act_mask: Float[Array, "M A"],
+    running_range: Float[Array, ""],
+    updates: Int[Array, ""],
+    config: ActorCriticConfig,
+) -> tuple[Float[Array, ""], ActorLoss]:
+    """Loss of the actor on a fresh dream, and the dream with what was computed on it.
+
+    Differentiate it with respect to the actor only: critics and range are constants.
+
+    `rows` are the critics of the scenarios dreamt of, `running_range` the mean range of returns
+    after `updates` updates.
+    """
+    num = rows.num
+    frozen = jax.lax.stop_gradient(actor)
+    dream = dream_fn(actor if config.gradient == "dynamics" else frozen)
+    values = rows.value(_by_scenario(dream.feature, num))
+    value = values.reshape(dream.feature.shape[:2])
+    returns = value_target(
+        dream.reward, dream.cont, value, discount=config.discount, lambda_=config.lambda_
+    )
+    weight = dream_weight(dream.cont, discount=config.discount)
+    now = return_range(returns, num)
+    # DEVIATION(dreamer): the running range is a plain mean until that is slower than the rate,
+    # instead of starting at 0, so that short runs do not begin with returns blown up.
+    rate = jnp.maximum(config.scale_rate, 1.0 / (updates.astype(now.dtype) + 1.0))
+    running = running_range + rate * (now - running_range)
+    scale = jnp.maximum(running, config.scale_floor * (1 - config.discount))
+    policy = actor(jax.lax.stop_gradient(dream.feature[:, :-1]), act_mask[:, None])
+    entropy = policy.entropy()
+    if config.gradient == "dynamics":
+        loss = dynamics_loss(
+            returns, entropy, weight, scale=scale, entropy_weight=config.entropy_weight
+        )
+    else:
+        loss = reinforce_loss(
+            policy.log_prob(jax.lax.stop_gradient(dream.action)),
+            returns,
+            value[:, :-1],
+            entropy,
+            weight,
+            scale=scale,
+            entropy_weight=config.entropy_weight,
+        )
+    learnt = ActorLoss(dream, value, returns, weight, entropy, running)
+    return loss, jax.lax.stop_gradient(learnt)
+
+
+def _by_scenario(array: Float[Array, "M H *F"], num: int) -> Float[Array, "S MH *F"]:
+    """All steps of a scenario's dreams in one row."""
+    return array.reshape(num, -1, *array.shape[2:])

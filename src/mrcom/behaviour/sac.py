@@ -1,0 +1,240 @@
+"""Soft actor-critic on feature vectors, real or dreamt, with twin critics.
+
+Values are in units of 1 / (1 - discount): reward 1 for ever, without entropy, is worth 1.
+"""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from mrcom.behaviour.policy import Actor, ActorConfig
+from mrcom.behaviour.steps import descend, follow, start_moments
+from mrcom.core.rng import named_keys
+from mrcom.nn.mlp import MLP
+from mrcom.objectives.sac import actor_loss, critic_loss, soft_target, temperature_loss
+
+
+@dataclasses.dataclass(frozen=True)
+class SACConfig:
+    """Sizes and rates. Defaults are those of Haarnoja et al. 2018b, where not said otherwise.
+
+    Ours: the normalisation inside the networks, which keeps values bounded at many updates per
+    real step, and a temperature that starts near what rewards in [0, 1] need.
+    """
+
+    actor: ActorConfig = dataclasses.field(default_factory=ActorConfig)
+    """The policy."""
+    units: int = 256
+    """Width of the critics' hidden layers."""
+    layers: int = 2
+    """Hidden layers of the critics."""
+    num_critics: int = 2
+    """The least of their values is the target's."""
+    batch: int = 256
+    """Transitions in a minibatch."""
+    discount: float = 0.99
+    """Per control step."""
+    actor_rate: float = 3e-4
+    """Of the actor's Adam."""
+    critic_rate: float = 3e-4
+    """Of the critics' Adam."""
+    temperature_rate: float = 3e-4
+    """Of the temperature's Adam."""
+    slow_rate: float = 0.005
+    """Share by which slow critics move to their originals at each update."""
+    target_entropy: float = -1.0
+    """Nats per real action dimension."""
+    init_temperature: float = 0.1
+    """Reward per nat."""
+
+
+class Transition(eqx.Module):
+    """Steps of acting, with any leading axes.
+
+    Attributes:
+        feature: what the policy read: a model's feature or a normalised observation.
+        action: taken then.
+        reward: received on arriving at the next step, in task reward.
+        next_feature: read there.
+        cont: 0 where the episode ended there for good; 1 at a time limit.
+        weight: of the step in all losses; 1 unless there is a reason.
+    """
+
+    feature: Float[Array, "*B F"]
+    action: Float[Array, "*B A"]
+    reward: Float[Array, "*B"]
+    next_feature: Float[Array, "*B F"]
+    cont: Float[Array, "*B"]
+    weight: Float[Array, "*B"]
+
+
+class Critics(eqx.Module):
+    """Several values of a feature and an action, stacked on the first axis of every leaf."""
+
+    net: MLP
+
+    def __init__(self, inputs: int, config: SACConfig, *, key: PRNGKeyArray):
+        nets = [
+            MLP(inputs, config.units, config.layers, 1, key=jax.random.fold_in(key, k))
+            for k in range(config.num_critics)
+        ]
+        self.net = jax.tree.map(lambda *leaves: jnp.stack(leaves), *nets)
+
+    def __call__(
+        self, feature: Float[Array, "B F"], action: Float[Array, "B A"]
+    ) -> Float[Array, "K B"]:
+        """Each critic's value of every pair."""
+        pair = jnp.concatenate([feature, action], axis=-1)
+        return eqx.filter_vmap(lambda net, x: net(x), in_axes=(0, None))(self.net, pair)[..., 0]
+
+
+class SACState(eqx.Module):
+    """Everything that changes while SAC learns."""
+
+    actor: Actor
+    critics: Critics
+    slow: Critics
+    log_temperature: Float[Array, ""]
+    actor_moments: PyTree[Array]
+    critic_moments: PyTree[Array]
+    temperature_moments: PyTree[Array]
+    updates: Int[Array, ""]
+
+
+def init_sac(
+    feature: int, act: int, config: SACConfig, *, key: PRNGKeyArray, actor: Actor | None = None
+) -> SACState:
+    """A learner before its first update.
+
+    `feature` is the width of what policy and critics read, `act` that of a padded action. Where
+    an `actor` is given, the policy starts from it; critics are always new.
+    """
+    keys = named_keys(key, "policy", "critics")
+    if actor is None:
+        actor = Actor(feature, act, config.actor, key=keys.policy)
+    critics = Critics(feature + act, config, key=keys.critics)
+    log_temperature = jnp.log(jnp.asarray(config.init_temperature))
+    return SACState(
+        # Copies, because a caller that gives its old state away would otherwise lose the
+        # actor it came from, or give the same critics away twice.
+        actor=jax.tree.map(jnp.copy, actor),
+        critics=critics,
+        slow=jax.tree.map(jnp.copy, critics),
+        log_temperature=log_temperature,
+        actor_moments=start_moments(optax.adam(config.actor_rate), actor),
+        critic_moments=start_moments(optax.adam(config.critic_rate), critics),
+        temperature_moments=start_moments(optax.adam(config.temperature_rate), log_temperature),
+        updates=jnp.zeros((), jnp.int32),
+    )
+
+
+def sac_update(
+    state: SACState,
+    batch: Transition,
+    act_mask: Float[Array, " A"],
+    config: SACConfig,
+    *,
+    key: PRNGKeyArray,
+) -> tuple[SACState, dict[str, Float[Array, ""]]]:
+    """One step of critics, actor and temperature on one minibatch [B, ...]."""
+    keys = named_keys(key, "now", "next")
+    critics, critic_moments, metrics = _fit_critics(state, batch, act_mask, config, keys.next)
+    temperature = jnp.exp(state.log_temperature)
+
+    def loss_of_actor(actor: Actor) -> tuple[Float[Array, ""], Float[Array, " B"]]:
+        action, log_prob = actor.sample(batch.feature, act_mask, keys.now)
+        value = critics(batch.feature, action)
+        loss = actor_loss(
+            value, log_prob, batch.weight, temperature=temperature, discount=config.discount
+        )
+        return loss, log_prob
+
+    actor_grads, log_prob = eqx.filter_grad(loss_of_actor, has_aux=True)(state.actor)
+    actor, actor_moments = descend(
+        optax.adam(config.actor_rate), state.actor, actor_grads, state.actor_moments
+    )
+    target_entropy = config.target_entropy * jnp.sum(act_mask)
+    temperature_grad = jax.grad(temperature_loss)(
+        state.log_temperature, log_prob, target_entropy=target_entropy
+    )
+    log_temperature, temperature_moments = descend(
+        optax.adam(config.temperature_rate),
+        state.log_temperature,
+        temperature_grad,
+        state.temperature_moments,
+    )
+    after = SACState(
+        actor=actor,
+        critics=critics,
+        slow=follow(state.slow, critics, config.slow_rate),
+        log_temperature=log_temperature,
+        actor_moments=actor_moments,
+        critic_moments=critic_moments,
+        temperature_moments=temperature_moments,
+        updates=state.updates + 1,
+    )
+    metrics |= {
+        "actor/entropy": -jnp.mean(log_prob) / jnp.sum(act_mask),
+        "actor/temperature": temperature,
+    }
+    return after, metrics
+
+
+def sac_updates(
+    state: SACState,
+    batches: Transition,
+    act_mask: Float[Array, " A"],
+    config: SACConfig,
+    *,
+    key: PRNGKeyArray,
+) -> tuple[SACState, dict[str, Float[Array, ""]]]:
+    """Many updates in one call, one per minibatch [n, B, ...]; metrics are their means.
+
+    Equal to calling `sac_update` in turn with the key folded with the learner's own count of
+    updates, so that the split into calls does not matter.
+    """
+
+    def body(state: SACState, batch: Transition) -> tuple[SACState, dict[str, Float[Array, ""]]]:
+        now = jax.random.fold_in(key, state.updates)
+        return sac_update(state, batch, act_mask, config, key=now)
+
+    state, metrics = jax.lax.scan(body, state, batches)
+    return state, jax.tree.map(jnp.mean, metrics)
+
+
+def _fit_critics(
+    state: SACState,
+    batch: Transition,
+    act_mask: Float[Array, " A"],
+    config: SACConfig,
+    key: PRNGKeyArray,
+) -> tuple[Critics, PyTree[Array], dict[str, Float[Array, ""]]]:
+    next_action, next_log_prob = state.actor.sample(batch.next_feature, act_mask, key)
+    target = soft_target(
+        batch.reward,
+        batch.cont,
+        state.slow(batch.next_feature, next_action),
+        next_log_prob,
+        temperature=jnp.exp(state.log_temperature),
+        discount=config.discount,
+    )
+
+    def loss_of(critics: Critics) -> tuple[Float[Array, ""], Float[Array, "K B"]]:
+        value = critics(batch.feature, batch.action * act_mask[None])
+        return critic_loss(value, target, batch.weight), value
+
+    (loss, value), grads = eqx.filter_value_and_grad(loss_of, has_aux=True)(state.critics)
+    critics, moments = descend(
+        optax.adam(config.critic_rate), state.critics, grads, state.critic_moments
+    )
+    metrics = {
+        "critic/loss": loss,
+        "critic/value": jnp.mean(value),
+        "critic/target": jnp.mean(target),
+        "critic/disagreement": jnp.mean(jnp.std(value, axis=0)),
+    }
+    return critics, moments, metrics

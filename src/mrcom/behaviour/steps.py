@@ -1,0 +1,28 @@
+"""How parameters move: down a gradient, and after another copy."""
+
+from typing import Any, TypeVar
+
+import jax
+import optax
+
+Params = TypeVar("Params")
+
+
+def start_moments(optimizer: optax.GradientTransformation, params: Any) -> Any:
+    """An optimiser's state before its first step. All leaves of `params` must be arrays."""
+    return optimizer.init(params)
+
+
+def descend(
+    optimizer: optax.GradientTransformation, params: Params, grads: Any, moments: Any
+) -> tuple[Params, Any]:
+    """Parameters and optimiser state after one step."""
+    state: Any = params
+    updates, moments = optimizer.update(grads, moments, state)
+    moved: Any = optax.apply_updates(state, updates)
+    return moved, moments
+
+
+def follow(slow: Params, online: Params, rate: float) -> Params:
+    """A slow copy, moved by `rate` of the way to its original."""
+    return jax.tree.map(lambda s, o: s + rate * (o - s), slow, online)
