@@ -9,10 +9,7 @@ import tomllib
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-REGISTRY = tomllib.loads((ROOT / "docs" / "equations.toml").read_text())
-EQUATIONS = {
-    f"{paper}.{name}": entry for paper, part in REGISTRY.items() for name, entry in part.items()
-}
+EQUATIONS = tomllib.loads((ROOT / "docs" / "equations.toml").read_text())
 CITED = [
     name
     for path in sorted((ROOT / "src").rglob("*.py"))
