@@ -33,7 +33,7 @@ class Noise:
 
     def draw(self, rows: Int[np.ndarray, " M"]) -> Float[np.ndarray, "M W"]:
         """The next random row of each of some scenarios."""
-        for row in rows[self._next[rows] == BLOCK]:
+        for row in rows[self._next[rows] == BLOCK].tolist():
             self._fill(row)
         out = self._block[rows, self._next[rows]]
         self._next[rows] += 1

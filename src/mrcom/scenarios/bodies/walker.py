@@ -72,7 +72,7 @@ for _side in ("right", "left"):
     LIMBS[f"{_side}_leg"] = Limb(
         f"{_side}_leg",
         fixed=(0, 0, 0.25),
-        attached=(Attachment("body", f"{_side}_foot"),),
+        attached=(Attachment("body", f"{_side}_foot", at=(0, 0, -0.25)),),
         lift=0.5,
     )
     LIMBS[f"{_side}_foot"] = Limb(f"{_side}_foot", fixed=(-0.06, 0, 0))
