@@ -25,6 +25,7 @@ def interpreter() -> str:
 
 
 def main() -> None:
+    """Make the environment from nothing."""
     chosen = interpreter()
     # Always from nothing: going back from mujoco 4 to 3.17 inside a venv leaves it broken.
     shutil.rmtree(VENV, ignore_errors=True)
