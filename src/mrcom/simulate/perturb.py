@@ -62,7 +62,7 @@ class Perturbation:
         self._rows = {kind: found for kind, found in rows.items() if len(found)}
         self.plain = not self._rows
         self._std = np.array([functions[i].noise_std for i in rows["add_g"]], np.float32)
-        self._masked = [functions[i].masked for i in rows["msk_r"]]
+        self._masked = np.array([functions[i].masked for i in rows["msk_r"]], int)
         self._keep = np.ones((len(rows["msk_f"]), self._obs), np.float32)
         for keep, i in zip(self._keep, rows["msk_f"], strict=True):
             keep[list(functions[i].indices)] = 0
@@ -101,8 +101,8 @@ class Perturbation:
 
     def _msk_r(self, obs: np.ndarray, rows: np.ndarray, local: np.ndarray) -> None:
         noise = self._noise["msk_r"].draw(local)
-        for row, index, values in zip(rows, local, noise, strict=True):
-            obs[row, np.argpartition(values, self._masked[index])[: self._masked[index]]] = 0
+        rank = noise.argsort(axis=1).argsort(axis=1)
+        obs[rows, : self._obs] *= rank >= self._masked[local, None]
 
     def _msk_f(self, obs: np.ndarray, rows: np.ndarray, local: np.ndarray) -> None:
         obs[rows, : self._obs] *= self._keep[local]
