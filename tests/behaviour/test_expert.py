@@ -70,7 +70,9 @@ def test_large_inputs_neither_overflow_nor_leave_the_range():
 
 
 def test_shapes_that_do_not_fit_the_body_are_refused():
-    with pytest.raises(CheckpointError, match=r"'walker' has mean of shape \(18,\), expected \(27,"):
+    with pytest.raises(
+        CheckpointError, match=r"'walker' has mean of shape \(18,\), expected \(27,"
+    ):
         small_expert("walker")
     with pytest.raises(CheckpointError, match=r"bias1 of shape \(6,\), expected \(4,\)"):
         small_expert("hopper", act=6)
@@ -89,7 +91,7 @@ def test_files_that_are_not_what_was_asked_for_are_refused(tmp_path):
     expert.save(tmp_path / "a.npz")
     with pytest.raises(CheckpointError, match="is the expert of 'hopper', expected 'walker'"):
         read_expert(tmp_path / "a.npz", "walker")
-    with pytest.raises(CheckpointError, match="no expert at .*missing.npz"):
+    with pytest.raises(CheckpointError, match=r"no expert at .*missing\.npz"):
         read_expert(tmp_path / "missing.npz", "walker")
     (tmp_path / "b.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:200])
     with pytest.raises(CheckpointError, match="not a readable expert"):

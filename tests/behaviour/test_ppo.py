@@ -55,7 +55,7 @@ def play(world, state, config, *, updates, num=64, steps=8, seed=0):
             rewards.append(reward)
             conts.append(cont)
         rollout = Rollout(*(jnp.asarray(np.stack(x)) for x in (seen, actions, rewards, conts)))
-        state, _ = ppo_update(state, rollout, jax.random.fold_in(key, -1 - update), config)
+        state, _ = ppo_update(state, rollout, jax.random.fold_in(key, 1_000_000 + update), config)
     return state
 
 

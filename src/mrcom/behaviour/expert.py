@@ -1,0 +1,222 @@
+"""Experts: small policies that are told a scenario's true parameters. NumPy only.
+
+A weight file is an `.npz` with `mean` and `std` of the inputs (observation, then
+`Scenario.parameters()`), the layers `weight0, bias0, weight1, ...` and `record`, a line of JSON
+that says how it was trained.
+"""
+
+import dataclasses
+import functools
+import importlib.resources
+import io
+import json
+import os
+import pathlib
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from mrcom.core.errors import CheckpointError, ConfigError
+from mrcom.core.steps import Layout
+from mrcom.scenarios.bodies import body as body_named
+from mrcom.scenarios.scenario import Scenario
+
+VERSION = 1
+NUM_PARAMETERS = 3
+OBS_LIMIT = 10.0
+"""Normalised inputs are clipped to this many standard deviations."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Expert:
+    """One body's policy over all its scenarios."""
+
+    body: str
+    """The body it moves."""
+    mean: Float[np.ndarray, " _"]
+    """Of the inputs in training."""
+    std: Float[np.ndarray, " _"]
+    """Of the inputs in training."""
+    weights: tuple[Float[np.ndarray, "_ _"], ...]
+    """Of the layers; SiLU stands between them."""
+    biases: tuple[Float[np.ndarray, " _"], ...]
+    """Of the layers."""
+    record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """How it was trained."""
+
+    def __post_init__(self) -> None:
+        """Refuse shapes that do not fit the body.
+
+        Raises:
+            CheckpointError: what was found and what was expected.
+        """
+        body = body_named(self.body)
+        inputs = body.obs + NUM_PARAMETERS
+        widths = [inputs, *(weight.shape[1] for weight in self.weights)]
+        expected: dict[str, tuple[int, ...]] = {"mean": (inputs,), "std": (inputs,)}
+        found: dict[str, tuple[int, ...]] = {"mean": self.mean.shape, "std": self.std.shape}
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            expected |= {f"weight{i}": (widths[i], widths[i + 1]), f"bias{i}": (widths[i + 1],)}
+            found |= {f"weight{i}": weight.shape, f"bias{i}": bias.shape}
+        expected[f"bias{len(self.biases) - 1}"] = (body.act,)
+        for name, shape in expected.items():
+            if found[name] != shape:
+                raise CheckpointError(
+                    f"The expert of {self.body!r} has {name} of shape {found[name]}, expected "
+                    f"{shape}: {body.obs} observed quantities, {NUM_PARAMETERS} parameters, "
+                    f"{body.act} actions."
+                )
+
+    def act(
+        self, obs: Float[np.ndarray, "N O"], parameters: Float[np.ndarray, "N P"]
+    ) -> Float[np.ndarray, "N A"]:
+        """The most likely actions, in [-1, 1].
+
+        Args:
+            obs: plain observations, unpadded, raw units.
+            parameters: `Scenario.parameters()` of each row.
+
+        Raises:
+            ConfigError: a width does not fit the body.
+        """
+        inputs = self.mean.shape[0]
+        if parameters.shape[1] != NUM_PARAMETERS or obs.shape[1] != inputs - NUM_PARAMETERS:
+            raise ConfigError(
+                f"The expert of {self.body!r} reads {inputs - NUM_PARAMETERS} observed quantities "
+                f"and {NUM_PARAMETERS} parameters, but was given {obs.shape[1]} and "
+                f"{parameters.shape[1]}."
+            )
+        x = np.concatenate([obs, parameters], axis=1, dtype=np.float32)
+        x = np.clip((x - self.mean) / self.std, -OBS_LIMIT, OBS_LIMIT)
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            x = _silu(x @ weight + bias)
+        return np.clip(x @ self.weights[-1] + self.biases[-1], -1.0, 1.0)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the weight file; a reader never sees half of it."""
+        arrays = {"mean": self.mean, "std": self.std}
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            arrays |= {f"weight{i}": weight, f"bias{i}": bias}
+        header = {"version": VERSION, "body": self.body, "layers": len(self.weights)}
+        buffer = io.BytesIO()
+        record = json.dumps(header | {"training": dict(self.record)})
+        np.savez(buffer, record=np.array(record), **arrays)  # ty: ignore[invalid-argument-type]
+        target = pathlib.Path(path)
+        part = target.with_suffix(".part")
+        part.write_bytes(buffer.getvalue())
+        os.replace(part, target)
+
+
+def _silu(x: Float[np.ndarray, "N J"]) -> Float[np.ndarray, "N J"]:
+    # x / (1 + exp(-x)) would overflow for large negative x; tanh does not.
+    return x * (0.5 * np.tanh(0.5 * x) + 0.5)
+
+
+def read_expert(path: str | os.PathLike[str], body: str | None = None) -> Expert:
+    """The expert in a weight file.
+
+    Raises:
+        CheckpointError: missing, damaged, of another version or shape, or of another body
+            than the one asked for.
+    """
+    path = pathlib.Path(path)
+    try:
+        # Bytes first: np.load would leave a damaged file open.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            header = json.loads(str(file["record"]))
+            if header["version"] != VERSION:
+                raise CheckpointError(
+                    f"{path.name} has version {header['version']}, expected {VERSION}."
+                )
+            if body is not None and header["body"] != body:
+                raise CheckpointError(
+                    f"{path.name} is the expert of {header['body']!r}, expected {body!r}."
+                )
+            return Expert(
+                header["body"],
+                file["mean"],
+                file["std"],
+                tuple(file[f"weight{i}"] for i in range(header["layers"])),
+                tuple(file[f"bias{i}"] for i in range(header["layers"])),
+                header["training"],
+            )
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"There is no expert at {path}. Train one with `mrcom expert --body {body or 'NAME'}`."
+        ) from error
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path} is not a readable expert: {error}.") from error
+
+
+@functools.cache
+def load_expert(body: str) -> Expert:
+    """The expert of a body that ships with the package.
+
+    Raises:
+        CheckpointError: none ships for this body.
+    """
+    body_named(body)
+    with importlib.resources.as_file(importlib.resources.files("mrcom") / "experts") as folder:
+        return read_expert(folder / f"{body}.npz", body)
+
+
+class ExpertPolicy:
+    """Experts of several bodies as one rollout policy.
+
+    Args:
+        scenarios: in the order of the observations' rows.
+        layout: widths that observations and actions are padded to.
+        experts: by body; by default those that ship with the package.
+        plain_obs: where scenarios disturb their observations, the simulator's `plain_obs`;
+            None reads what the rollout gives.
+    """
+
+    def __init__(
+        self,
+        scenarios: Sequence[Scenario],
+        layout: Layout,
+        *,
+        experts: Mapping[str, Expert] | None = None,
+        plain_obs: Callable[[], Float[np.ndarray, "N O"]] | None = None,
+    ):
+        bodies = dict.fromkeys(scenario.body for scenario in scenarios)
+        self._experts = {
+            body: load_expert(body) if experts is None else experts[body] for body in bodies
+        }
+        self._rows = {
+            body: np.array([i for i, s in enumerate(scenarios) if s.body == body])
+            for body in bodies
+        }
+        self._parameters = np.stack([scenario.parameters() for scenario in scenarios])
+        self._layout, self._plain_obs = layout, plain_obs
+
+    def start(self, num: int) -> None:
+        """Nothing is remembered.
+
+        Raises:
+            ConfigError: the policy was made for another number of scenarios.
+        """
+        if num != len(self._parameters):
+            raise ConfigError(
+                f"This policy was made for {len(self._parameters)} scenarios, not {num}."
+            )
+
+    def act(
+        self,
+        carry: None,
+        obs: Float[np.ndarray, "N O"],
+        action: Float[np.ndarray, "N A"],
+        reward: Float[np.ndarray, " N"],
+    ) -> tuple[Float[np.ndarray, "N A"], None]:
+        """Each body's expert on its own rows; padded actions are zero."""
+        seen = obs if self._plain_obs is None else self._plain_obs()
+        chosen = np.zeros((len(seen), self._layout.act), np.float32)
+        for body, expert in self._experts.items():
+            rows = self._rows[body]
+            width = expert.mean.shape[0] - NUM_PARAMETERS
+            acts = expert.act(seen[rows, :width], self._parameters[rows])
+            chosen[rows, : acts.shape[1]] = acts
+        return chosen, None

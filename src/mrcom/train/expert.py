@@ -1,0 +1,147 @@
+"""Training of experts on the real simulator; stops, resumes and exports at any time."""
+
+import os
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mrcom.behaviour.expert import NUM_PARAMETERS
+from mrcom.behaviour.ppo import init_ppo, ppo_update
+from mrcom.core.config import to_json
+from mrcom.core.errors import ConfigError, RunFolderError, TrainingDivergedError
+from mrcom.core.rng import named_keys, root_key
+from mrcom.scenarios.bodies import body as body_named
+from mrcom.train.expert_files import ExpertFiles, Progress, load_checkpoint, save_checkpoint
+from mrcom.train.expert_groups import ASSISTS, DEFAULTS, MIRRORS, ExpertConfig, make_groups
+
+LOG_EVERY_S = 20.0
+
+
+def train_expert(
+    body: str,
+    *,
+    run_dir: str | os.PathLike[str],
+    seconds: float | None = None,
+    env_steps: int | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    config: ExpertConfig | None = None,
+    num_threads: int | None = None,
+    report: Callable[[dict[str, Any]], None] | None = None,
+) -> pathlib.Path:
+    """Train one body's expert with PPO; returns the path of the best weights so far.
+
+    Args:
+        body: name of the body.
+        run_dir: folder for `log.jsonl`, `checkpoint.eqx`, `latest.npz` and `best.npz`.
+        seconds: stop after so much time in this call.
+        env_steps: stop after so many control steps, earlier calls counted in.
+        seed: of weights, actions, scenarios and initial states.
+        resume: continue from the folder's checkpoint; simulations start new episodes.
+        config: settings; None takes the body's defaults.
+        num_threads: of the simulator; None takes all the process may use.
+        report: called with every line of the log.
+
+    Raises:
+        ConfigError: neither limit is given, or the body is unknown.
+        RunFolderError: the folder holds a training and `resume` is False.
+        TrainingDivergedError: a loss or a simulation is no longer finite; the last checkpoint
+            is kept.
+    """
+    if seconds is None and env_steps is None:
+        raise ConfigError("train_expert needs seconds or env_steps, or it would never stop.")
+    body_named(body)
+    config = DEFAULTS.get(body, ExpertConfig()) if config is None else config
+    folder = pathlib.Path(run_dir)
+    if (folder / "checkpoint.eqx").exists() and not resume:
+        raise RunFolderError(f"{folder} already holds a training; resume it or choose another.")
+    folder.mkdir(parents=True, exist_ok=True)
+    training = _Training(body, config, folder, seed, resume, num_threads)
+    files = ExpertFiles(body, config.box, folder, training.head, num_threads, report)
+    start = time.monotonic()
+    earlier, due = training.progress.seconds, dict.fromkeys(("log", "evaluate", "save"), start)
+    periods = {
+        "log": LOG_EVERY_S,
+        "evaluate": config.evaluate_every_s,
+        "save": config.save_every_s,
+    }
+    while True:
+        metrics = training.iterate()
+        now, progress = time.monotonic(), training.progress
+        progress.seconds = earlier + now - start
+        over = seconds is not None and now - start >= seconds
+        over |= env_steps is not None and progress.env_steps >= env_steps
+        ready = {name for name, last in due.items() if over or now - last > periods[name]}
+        due |= dict.fromkeys(ready, now)
+        if "log" in ready:
+            files.log("train", progress, metrics | training.summary())
+        if "evaluate" in ready:
+            files.evaluate(training.state, progress)
+        if "save" in ready:
+            save_checkpoint(folder, training.state, progress, training.head)
+            files.export(training.state, progress, "latest")
+        if over:
+            return folder / "best.npz"
+
+
+class _Training:
+    """Learner, simulations and counters of one training."""
+
+    def __init__(
+        self,
+        body: str,
+        config: ExpertConfig,
+        folder: pathlib.Path,
+        seed: int,
+        resume: bool,
+        num_threads: int | None,
+    ):
+        embodiment = body_named(body)
+        self._body, self._config = body, config
+        self.head = {"body": body, "seed": seed, "config": to_json(config)}
+        self._keys = named_keys(root_key(seed), "init", "act", "update")
+        self.state = init_ppo(
+            config.ppo,
+            embodiment.obs + NUM_PARAMETERS,
+            embodiment.act,
+            self._keys.init,
+            mirror=MIRRORS.get(body),
+        )
+        self.progress = Progress()
+        if resume:
+            self.state, self.progress = load_checkpoint(folder, self.state, self.head)
+        self._groups = make_groups(body, config, seed, self.progress.iterations, num_threads)
+        self._finished: list[tuple[float, float]] = []
+
+    def iterate(self) -> dict[str, float]:
+        """One horizon of every simulation and the update on it; what to watch."""
+        progress, config = self.progress, self._config
+        assist = ASSISTS.get(self._body)
+        weight = config.assist * max(0.0, 1 - progress.env_steps / config.assist_steps)
+        key = jax.random.fold_in(self._keys.act, progress.iterations)
+        parts = []
+        for number, group in enumerate(self._groups):
+            own = jax.random.fold_in(key, number)
+            part, finished = group.collect(self.state, own, assist, weight)
+            parts.append(part)
+            self._finished += finished
+        whole = jax.tree.map(lambda *x: jnp.concatenate(x, axis=1), *parts)
+        key = jax.random.fold_in(self._keys.update, progress.iterations)
+        self.state, metrics = ppo_update(self.state, whole, key, config.ppo)
+        values = {name: float(value) for name, value in metrics.items()}
+        for name, value in values.items():
+            if not np.isfinite(value):
+                raise TrainingDivergedError(f"{name} of the expert of {self._body!r} is {value}.")
+        progress.iterations += 1
+        progress.env_steps += whole.reward.size
+        return values | {"assist": weight}
+
+    def summary(self) -> dict[str, Any]:
+        """Returns of the newest finished episodes, actions drawn."""
+        self._finished = self._finished[-256:]
+        return ExpertFiles.summary(self._finished)

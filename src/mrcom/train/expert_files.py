@@ -1,0 +1,156 @@
+"""What the training of an expert writes: log, checkpoints, weights; and its evaluation."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Float
+
+from mrcom.behaviour.expert import Expert, ExpertPolicy
+from mrcom.behaviour.ppo import PPOState
+from mrcom.behaviour.ppo_networks import MIN_STD, plain_layers
+from mrcom.core.config import difference
+from mrcom.core.errors import CheckpointError
+from mrcom.scenarios.scenario import Scenario
+from mrcom.scenarios.splits import Box, sample_scenarios
+from mrcom.simulate.rollout import rollout
+from mrcom.simulate.simulator import Simulator
+
+NUM_EVALUATED = 48
+EVALUATION_STREAM = "expert evaluation"
+"""Scenarios drawn under this name are never trained on."""
+
+
+def export_expert(state: PPOState, body: str, record: dict) -> Expert:
+    """The learner's policy as a weight file's content."""
+    layers = plain_layers(state.networks.policy)
+    std = np.maximum(np.sqrt(np.asarray(state.moments.variance)), MIN_STD)
+    return Expert(
+        body,
+        np.asarray(state.moments.mean),
+        std,
+        tuple(np.asarray(w) for w in layers.weights),
+        tuple(np.asarray(b) for b in layers.biases),
+        record,
+    )
+
+
+def evaluate_expert(
+    expert: Expert, scenarios: list[Scenario], seed: int, num_threads: int | None = None
+) -> Float[np.ndarray, " N"]:
+    """Return of one episode of each scenario, with mode actions."""
+    simulator = Simulator(scenarios, num_threads=num_threads)
+    policy = ExpertPolicy(scenarios, simulator.layout, experts={expert.body: expert})
+    return rollout(simulator, policy, seed=seed).reward.sum(axis=1)
+
+
+def by_speed(
+    shares: Float[np.ndarray, " N"], returns: Float[np.ndarray, " N"], bins: int = 4
+) -> list[float | None]:
+    """Mean return in equal bins of target speed over the fastest; None where a bin is empty."""
+    index = np.minimum((shares * bins).astype(int), bins - 1)
+    return [
+        round(float(returns[index == b].mean()), 1) if (index == b).any() else None
+        for b in range(bins)
+    ]
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a training is; stored beside the learner's arrays."""
+
+    env_steps: int = 0
+    iterations: int = 0
+    seconds: float = 0.0
+    best: float = -1.0
+
+
+def save_checkpoint(folder: pathlib.Path, state: PPOState, progress: Progress, head: dict) -> None:
+    """Write the checkpoint; the old one stays until the new one is whole."""
+    part = folder / "checkpoint.part"
+    with part.open("wb") as file:
+        line = json.dumps(head | {"progress": dataclasses.asdict(progress)})
+        file.write(line.encode() + b"\n")
+        eqx.tree_serialise_leaves(file, state)
+    os.replace(part, folder / "checkpoint.eqx")
+
+
+def load_checkpoint(folder: pathlib.Path, like: PPOState, head: dict) -> tuple[PPOState, Progress]:
+    """The inverse of `save_checkpoint`.
+
+    Raises:
+        CheckpointError: none there, damaged, or of another configuration.
+    """
+    path = folder / "checkpoint.eqx"
+    if not path.exists():
+        raise CheckpointError(f"There is no checkpoint in {folder} to resume from.")
+    with path.open("rb") as file:
+        try:
+            stored = json.loads(file.readline())
+            progress = Progress(**stored.pop("progress"))
+        except (ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{path} is not a readable checkpoint: {error}.") from error
+        if changed := difference(stored, json.loads(json.dumps(head))):
+            raise CheckpointError(f"{path} was made with other settings: {changed}.")
+        try:
+            return eqx.tree_deserialise_leaves(file, like), progress
+        except (RuntimeError, ValueError, EOFError) as error:
+            raise CheckpointError(f"{path} is damaged: {error}.") from error
+
+
+class ExpertFiles:
+    """Log and weights of one training."""
+
+    def __init__(
+        self,
+        body: str,
+        box: Box,
+        folder: pathlib.Path,
+        head: Mapping[str, Any],
+        num_threads: int | None,
+        report: Callable[[dict[str, Any]], None] | None,
+    ):
+        self._body, self._folder, self._head = body, folder, head
+        self._num_threads, self._report = num_threads, report
+        self._scenarios = sample_scenarios(body, box, NUM_EVALUATED, 0, stream=EVALUATION_STREAM)
+
+    def log(self, kind: str, progress: Progress, values: Mapping[str, Any]) -> None:
+        """Append one line to `log.jsonl`."""
+        line = {"kind": kind, "time": time.time()} | dataclasses.asdict(progress) | dict(values)
+        with (self._folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        if self._report is not None:
+            self._report(line)
+
+    @staticmethod
+    def summary(finished: Sequence[tuple[float, float]]) -> dict[str, Any]:
+        """Mean returns of finished episodes, given as (target over fastest, return)."""
+        if not finished:
+            return {}
+        shares, returns = (np.array(values) for values in zip(*finished, strict=True))
+        mean = round(float(returns.mean()), 1)
+        return {"return": mean, "return_by_speed": by_speed(shares, returns)}
+
+    def export(self, state: PPOState, progress: Progress, name: str) -> Expert:
+        """Write the policy as it is now to `<name>.npz`."""
+        record = dict(self._head) | dataclasses.asdict(progress)
+        expert = export_expert(state, self._body, record)
+        expert.save(self._folder / f"{name}.npz")
+        return expert
+
+    def evaluate(self, state: PPOState, progress: Progress) -> None:
+        """Mode actions on fixed scenarios and seeds; keeps the best weights as `best.npz`."""
+        expert = self.export(state, progress, "latest")
+        returns = evaluate_expert(expert, self._scenarios, 0, self._num_threads)
+        if returns.mean() > progress.best:
+            progress.best = float(returns.mean())
+            self.export(state, progress, "best")
+        shares = np.array([scenario.parameters()[0] for scenario in self._scenarios])
+        values = {"mode_return": float(returns.mean()), "by_speed": by_speed(shares, returns)}
+        self.log("evaluate", progress, values)

@@ -1,0 +1,173 @@
+"""Simulations that an expert learns from, and what is known about their bodies."""
+
+import dataclasses
+import os
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from mrcom.behaviour.expert import NUM_PARAMETERS
+from mrcom.behaviour.ppo import PPOConfig, PPOState, Rollout, sample_action
+from mrcom.behaviour.ppo_networks import Mirror
+from mrcom.core.errors import ConfigError
+from mrcom.scenarios.bodies import body as body_named
+from mrcom.scenarios.scenario import Scenario
+from mrcom.scenarios.splits import Box, sample_scenarios
+from mrcom.simulate.simulator import Simulator
+
+Assist = Callable[[Float[np.ndarray, "N O"]], Float[np.ndarray, " N"]]
+
+
+@dataclasses.dataclass(frozen=True)
+class ExpertConfig:
+    """How an expert is trained."""
+
+    ppo: PPOConfig = dataclasses.field(default_factory=PPOConfig)
+    """The learner."""
+    box: Box = dataclasses.field(default_factory=lambda: Box(20.0, 100.0))
+    """Training scenarios are drawn from here."""
+    groups: int = 4
+    """Groups of simulations that start their episodes at different times."""
+    group_size: int = 32
+    """Simulations in a group, all different bodies."""
+    horizon: int = 50
+    """Steps between updates; divides an episode."""
+    assist: float = 0.0
+    """Weight at the start of a body's helping reward, where it has one."""
+    assist_steps: float = 1e6
+    """Environment steps over which that weight falls linearly to zero."""
+    evaluate_every_s: float = 300.0
+    """Seconds between evaluations with mode actions."""
+    save_every_s: float = 60.0
+    """Seconds between checkpoints."""
+
+    def __post_init__(self) -> None:
+        if Simulator.episode_steps % self.horizon:
+            near = min(
+                (d for d in range(1, 1001) if Simulator.episode_steps % d == 0),
+                key=lambda d: abs(d - self.horizon),
+            )
+            raise ConfigError(
+                f"ExpertConfig.horizon={self.horizon} must divide an episode of "
+                f"{Simulator.episode_steps} steps; the nearest is {near}."
+            )
+
+
+def _swap(width: int, *pairs: tuple[int, int, int]) -> tuple[int, ...]:
+    """Permutation that exchanges entries [a, a + n) and [b, b + n) for each (a, b, n)."""
+    order = list(range(width))
+    for a, b, n in pairs:
+        order[a : a + n], order[b : b + n] = order[b : b + n], order[a : a + n]
+    return tuple(order)
+
+
+# The walker's legs: orientations of thigh, leg and foot, then joint speeds.
+MIRRORS = {
+    "walker": Mirror(_swap(24 + NUM_PARAMETERS, (2, 8, 6), (18, 21, 3)), _swap(6, (0, 3, 3)))
+}
+
+
+def hopper_stance(obs: Float[np.ndarray, "N O"]) -> Float[np.ndarray, " N"]:
+    """How upright the hopper's trunk is times how high it is above the foot, in [0, 1].
+
+    Heights are the default body's; 1 is reached well above the reward's gate of 0.6 m.
+    """
+    trunk, waist, hip, knee = obs[:, 1], obs[:, 2], obs[:, 3], obs[:, 4]
+    pelvis = trunk + waist
+    thigh = pelvis + hip
+    height = 0.12 * np.cos(trunk) + 0.2 * np.cos(pelvis) + 0.33 * np.cos(thigh)
+    height += 0.32 * np.cos(thigh + knee)
+    return np.clip(np.cos(trunk), 0.0, 1.0) * np.clip(height / 0.8, 0.0, 1.0)
+
+
+# Standing decides whether a hopper is rewarded at all. Without help it finds no reward; helped
+# by height alone it learns to rock on its back and never leaves that.
+ASSISTS: dict[str, Assist] = {"hopper": hopper_stance}
+
+DEFAULTS: dict[str, ExpertConfig] = {
+    "hopper": ExpertConfig(
+        PPOConfig(entropy=4e-3, initial_log_std=0.0), assist=1.0, assist_steps=6e6
+    ),
+    "walker": ExpertConfig(),
+    "cheetah": ExpertConfig(),
+}
+
+
+class Group:
+    """Simulations whose episodes start together, each time with new scenarios."""
+
+    def __init__(self, body: str, config: ExpertConfig, seed: int, age: int, num_threads: int):
+        self._body, self._config, self._seed = body, config, seed
+        self._simulator = Simulator(self._draw(), num_threads=num_threads)
+        self._returns = np.zeros(config.group_size)
+        self._begin()
+        self._age, self._whole = age, age == 0
+
+    def _draw(self) -> list[Scenario]:
+        size = self._config.group_size
+        return sample_scenarios(
+            self._body, self._config.box, size, self._seed, stream="expert training"
+        )
+
+    def _begin(self) -> None:
+        obs = self._simulator.reset(seed=self._seed)
+        self._parameters = np.stack([s.parameters() for s in self._simulator.scenarios])
+        self.inputs = np.concatenate([obs, self._parameters], axis=1)
+        self._returns[:] = 0
+        self._age, self._whole = 0, True
+        self._seed += 1
+
+    def collect(
+        self, state: PPOState, key: jax.Array, assist: Assist | None, weight: float
+    ) -> tuple[Rollout, list[tuple[float, float]]]:
+        """One horizon of steps, and (speed share, return) of episodes that it completed."""
+        steps, size = self._config.horizon, self._config.group_size
+        body = body_named(self._body)
+        obs = np.zeros((steps + 1, *self.inputs.shape), np.float32)
+        action = np.zeros((steps, size, body.act), np.float32)
+        reward = np.zeros((steps, size), np.float32)
+        obs[0] = self.inputs
+        for t in range(steps):
+            action[t] = sample_action(state, jnp.asarray(obs[t]), key, jnp.asarray(t))
+            seen, reward[t] = self._simulator.step(np.clip(action[t], -1.0, 1.0))
+            self._returns += reward[t]
+            obs[t + 1, :, : body.obs], obs[t + 1, :, body.obs :] = seen, self._parameters
+            if assist is not None and weight > 0:
+                reward[t] += weight * assist(seen)
+        self._simulator.check()
+        self.inputs = obs[-1]
+        self._age += steps
+        finished = []
+        if self._age >= Simulator.episode_steps:
+            # The last observation stays in this rollout: the limit does not end its value.
+            if self._whole:
+                finished = list(
+                    zip(self._parameters[:, 0].tolist(), self._returns.tolist(), strict=True)
+                )
+            self._simulator.set_scenarios(self._draw())
+            self._begin()
+        whole = Rollout(
+            jnp.asarray(obs), jnp.asarray(action), jnp.asarray(reward), jnp.ones(reward.shape)
+        )
+        return whole, finished
+
+
+def make_groups(
+    body: str, config: ExpertConfig, seed: int, iterations: int, num_threads: int | None
+) -> list[Group]:
+    """Groups with evenly spread ages; resumed ones draw scenarios of their own."""
+    chunks = Simulator.episode_steps // config.horizon
+    threads = num_threads or len(os.sched_getaffinity(0))
+    return [
+        Group(
+            body,
+            config,
+            seed * 10_000_019 + g * 1_000_003 + iterations,
+            (g * chunks // config.groups) * config.horizon,
+            threads,
+        )
+        for g in range(config.groups)
+    ]
