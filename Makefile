@@ -21,7 +21,7 @@ fast: check
 
 setup: .venv/stamp
 
-.venv/stamp: requirements.lock pyproject.toml
+.venv/stamp: requirements.lock
 	$(PYTHON) scripts/make_venv.py
 	touch $@
 
