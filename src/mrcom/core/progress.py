@@ -1,6 +1,7 @@
 """A bar with time left for every long step; plain lines where nobody watches a terminal."""
 
 import contextlib
+import functools
 import sys
 import time
 from collections.abc import Generator
@@ -62,10 +63,6 @@ class _LiveBar:
         self._live.update(self._task, advance=by, **({"text": text} if text else {}))
 
 
-# A terminal holds one live display; a step within a step adds its bar to the one that is there.
-_displays: list[Any] = []
-
-
 @contextlib.contextmanager
 def progress(
     title: str, total: int, *, stream: Any = None, interval_s: float = 15.0
@@ -87,22 +84,8 @@ def progress(
         yield lines
         lines.close()
         return
-    with _display(stream) as live:
-        task = live.add_task(title, total=total, text="")
-        try:
-            yield _LiveBar(live, task)
-        finally:
-            live.stop_task(task)
-
-
-@contextlib.contextmanager
-def _display(stream: Any) -> Generator[Any, None, None]:
-    if _displays:
-        yield _displays[-1]
-        return
     # Imported here: `mrcom --help` must not pay for it.
     from rich import progress as columns
-    from rich.console import Console
 
     with columns.Progress(
         columns.TextColumn("{task.description}"),
@@ -112,13 +95,17 @@ def _display(stream: Any) -> Generator[Any, None, None]:
         columns.TextColumn("left"),
         columns.TimeRemainingColumn(),
         columns.TextColumn("{task.fields[text]}"),
-        console=Console(file=stream),
+        console=_console(stream),
     ) as live:
-        _displays.append(live)
-        try:
-            yield live
-        finally:
-            _displays.pop()
+        yield _LiveBar(live, live.add_task(title, total=total, text=""))
+
+
+@functools.cache
+def _console(stream: Any) -> Any:
+    # One for all bars of a stream: only then does a step within a step get a line of its own.
+    from rich.console import Console
+
+    return Console(file=stream)
 
 
 def _clock(seconds: float) -> str:
