@@ -1,7 +1,7 @@
 """What every method can do, and how one acts in a rollout."""
 
 import dataclasses
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -30,7 +30,17 @@ class Windows:
     """Steps that are trained on (T)."""
 
 
-class Agent(Protocol):
+@runtime_checkable
+class Learner(Protocol):
+    """What learns from batches."""
+
+    def update(self, state: State, batch: Batch, key: PRNGKeyArray) -> tuple[State, Metrics]:
+        """One step of learning. The old state's memory may be handed over: do not reuse it."""
+        ...
+
+
+@runtime_checkable
+class Agent(Learner, Protocol):
     """A method with its sizes fixed. Immutable: what changes is in the state."""
 
     @property
@@ -50,10 +60,6 @@ class Agent(Protocol):
 
     def init(self, key: PRNGKeyArray) -> State:
         """The state before anything was learnt."""
-        ...
-
-    def update(self, state: State, batch: Batch, key: PRNGKeyArray) -> tuple[State, Metrics]:
-        """One step of learning; `state` itself is left untouched."""
         ...
 
     def with_statistics(self, state: State, mean: np.ndarray, std: np.ndarray) -> State:

@@ -9,12 +9,10 @@ import numpy as np
 from mrcom.agents.agent import AgentPolicy
 from mrcom.agents.presets import Budget
 from mrcom.behaviour.expert import ExpertPolicy
-from mrcom.behaviour.policy import Actor
 from mrcom.core.config import to_json
-from mrcom.core.errors import CheckpointError
 from mrcom.core.progress import progress
 from mrcom.core.rng import named_generator, named_keys, root_key
-from mrcom.core.types import Batch, Masks, Prompt
+from mrcom.core.types import Batch, Masks
 from mrcom.evaluate.dreams import dreamt_starts, save_starts
 from mrcom.evaluate.evaluate import MakePolicy, evaluate, evaluate_random, scores_of
 from mrcom.evaluate.normalise import normalised_score
@@ -31,14 +29,19 @@ from mrcom.report.run_report import dreams_folder, open_loop_file
 from mrcom.scenarios.bodies import body as body_named
 from mrcom.scenarios.scenario import Scenario
 from mrcom.simulate.simulator import Simulator
-from mrcom.train.adapt import AdaptConfig, Amount, adapt, stacked
-from mrcom.train.checkpoint import Checkpoints
+from mrcom.train.adapt import AdaptConfig, Amount, adapt
+from mrcom.train.adapted import (
+    adapted_names,
+    adapted_policy,
+    same_adaptation,
+    save_actors,
+    view_of,
+)
 from mrcom.train.collect import collect_random, collect_with_agent
 from mrcom.train.log import Log
 from mrcom.train.loop import Run, prompts_for
 from mrcom.train.run_folder import write_json
 from mrcom.train.settings import Target, target_scenarios, worlds_of
-from mrcom.train.views import ActorsPolicy, LatentView, ObservationView, View
 
 ADAPTED = AdaptConfig()
 """The paper's adaptation: dreams of the frozen model."""
@@ -95,27 +98,20 @@ def adapt_run(run: Run, config: AdaptConfig, budget: Budget, *, seed: int) -> No
     """Policies for all targets, kept in the run's folder; a finished one is left as it is.
 
     Raises:
-        ConfigError: dreams are asked for without the model's states.
+        CheckpointError: one of this name was made with other settings.
     """
-    kept = _kept_actors(run, config.name)
-    if kept.steps():
+    scenarios = [target.scenario for target in targets_of_run(run, budget)]
+    if same_adaptation(run, config, scenarios):
         return
-    targets = targets_of_run(run, budget)
-    worlds = worlds_of(run.config, [target.scenario for target in targets])
-    view = _view(run, config, worlds.scenarios, worlds.masks, np.arange(len(targets)), seed)
+    worlds = worlds_of(run.config, scenarios)
+    view = view_of(run, config, scenarios, worlds.masks, seed=seed)
     amount = Amount(budget.adapt_steps, budget.adapt_updates, budget.episode_steps)
-    title = f"{config.name}: {len(targets)} targets"
+    title = f"{config.name}: {len(scenarios)} targets"
     with Log(run.folder.metrics_file) as log, progress(title, total=amount.steps) as bar:
         actors = adapt(
             run.agent, run.state, worlds, view, config, amount, seed=seed, log=log, bar=bar
         )
-    meta = {
-        "config": config,
-        "targets": [target.scenario for target in targets],
-        "seed": seed,
-        "width": actors.net.hidden[0].weight.shape[1],
-    }
-    kept.save(amount.updates, actors, meta=meta)
+    save_actors(run, config, actors, scenarios, seed=seed)
 
 
 def evaluate_run(run: Run, budget: Budget, *, seed: int) -> None:
@@ -137,13 +133,9 @@ def evaluate_run(run: Run, budget: Budget, *, seed: int) -> None:
         "expert": (lambda rows, _: ExpertPolicy(rows, worlds.layout), 0, 0),
         "behaviour": (lambda rows, masks: _behaviour(run, rows, masks), 0, run.counters.updates),
     }
-    for config in (ADAPTED, CONTROL):
-        if _kept_actors(run, config.name).steps():
-            policies[config.name] = (
-                _actors_policy(run, config, scenarios, budget.evaluation_episodes),
-                budget.adapt_steps,
-                budget.adapt_updates,
-            )
+    for name in adapted_names(run):
+        make = lambda rows, masks, name=name: adapted_policy(run, name, rows, masks)
+        policies[name] = (make, budget.adapt_steps, budget.adapt_updates)
     with progress("evaluating", total=1 + len(policies)) as bar:
         returns = {"random": evaluate_random(scenarios, **amount)}
         bar.advance(1)
@@ -168,69 +160,11 @@ def evaluate_run(run: Run, budget: Budget, *, seed: int) -> None:
 
 
 def _behaviour(run: Run, rows: tuple[Scenario, ...], masks: Masks) -> AgentPolicy:
-    prompt = _prompts_of_rows(run, rows, _seed(run, "prompt"))
-    return AgentPolicy(run.agent, run.state, masks, prompt)
-
-
-def _actors_policy(
-    run: Run, config: AdaptConfig, scenarios: list[Scenario], episodes: int
-) -> MakePolicy:
-    actors, seed = load_actors(run, config.name, scenarios)
-
-    def make(rows: tuple[Scenario, ...], masks: Masks) -> ActorsPolicy:
-        which = np.arange(len(rows)) // episodes
-        view = _view(run, config, scenarios, masks, which, seed)
-        return ActorsPolicy(view, actors, which, masks)
-
-    return make
-
-
-def load_actors(run: Run, name: str, scenarios: list[Scenario]) -> tuple[Actor, int]:
-    """Adapted policies, stacked, and the seed they were adapted with.
-
-    Raises:
-        CheckpointError: there are none, or they are for other targets.
-    """
-    kept = _kept_actors(run, name)
-    meta = kept.read_meta()
-    if meta["targets"] != to_json(scenarios):
-        raise CheckpointError(
-            f"The policies in {kept.folder} are for other targets than this budget's; adapt with "
-            f"the same budget that you evaluate with."
-        )
-    one = Actor(
-        meta["width"], run.worlds.layout.act, run.agent.actor(run.state).config, key=root_key(0)
-    )
-    restored = kept.restore(stacked([one] * len(scenarios)))
-    return restored.state, meta["seed"]
-
-
-def _view(
-    run: Run,
-    config: AdaptConfig,
-    scenarios: Any,
-    masks: Masks,
-    which: np.ndarray,
-    seed: int,
-) -> View:
-    if config.real_share < 1:
-        worlds = worlds_of(run.config, scenarios)
-        prompt = prompts_for(run.config, run.agent, worlds, seed=seed)
-        return LatentView(run.agent, run.state, masks, choose_prompts(prompt, which))
-    normaliser = run.experience.normaliser
-    return ObservationView(
-        masks, normaliser.mean, normaliser.std, observe_reward=run.config.observe_reward
-    )
-
-
-def _prompts_of_rows(run: Run, rows: tuple[Scenario, ...], seed: int) -> Prompt:
     distinct = list(dict.fromkeys(rows))
-    prompts = prompts_for(run.config, run.agent, worlds_of(run.config, distinct), seed=seed)
-    return choose_prompts(prompts, np.array([distinct.index(row) for row in rows]))
-
-
-def _kept_actors(run: Run, name: str) -> Checkpoints:
-    return Checkpoints(run.folder.path / "adapted" / name, keep=1)
+    worlds = worlds_of(run.config, distinct)
+    prompts = prompts_for(run.config, run.agent, worlds, seed=_seed(run, "prompt"))
+    of_rows = choose_prompts(prompts, np.array([distinct.index(row) for row in rows]))
+    return AgentPolicy(run.agent, run.state, masks, of_rows)
 
 
 def _dreamer(run: Run, seed: int) -> Any:

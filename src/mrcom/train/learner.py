@@ -6,19 +6,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from mrcom.agents.agent import Agent, Metrics
+from mrcom.agents.agent import Learner, Metrics
 from mrcom.core.errors import TrainingDivergedError
 from mrcom.core.rng import named_keys, root_key
-from mrcom.core.types import Batch
 
 ROW = "row/"
 """Metrics under this prefix hold one number per row of the batch; they are never logged."""
 
 
 def run_updates(
-    agent: Agent,
+    agent: Learner,
     state: Any,
-    batches: Callable[[int], tuple[Batch, Sequence[str]]],
+    batches: Callable[[int], tuple[Any, Sequence[str]]],
     *,
     first: int,
     count: int,
@@ -33,8 +32,7 @@ def run_updates(
         batches: the batch of an update and the name of the scenario behind each of its rows.
 
     Raises:
-        TrainingDivergedError: a loss is not finite; names the term and the scenario. The state
-            that was last yielded by an earlier call is untouched.
+        TrainingDivergedError: a loss is not finite; names the term and the scenario.
     """
     root = named_keys(root_key(seed), "update").update
     before: tuple[int, Metrics, Sequence[str]] | None = None

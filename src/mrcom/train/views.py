@@ -1,6 +1,6 @@
 """What a policy reads: the frozen model's state, or the observation itself."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -15,6 +15,7 @@ from mrcom.core.types import Masks, Prompt
 from mrcom.replay.normaliser import normalise
 
 
+@runtime_checkable
 class View(Protocol):
     """Turns what N scenarios show, step by step, into what their policies read."""
 

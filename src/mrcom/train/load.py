@@ -1,0 +1,117 @@
+"""A trained run in Python: its scenarios as an environment, its policies as functions."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from mrcom.agents.agent import AgentPolicy
+from mrcom.core.errors import ConfigError, unknown
+from mrcom.core.rng import named_keys, root_key
+from mrcom.scenarios.scenario import Scenario
+from mrcom.simulate.rollout import Policy
+from mrcom.simulate.simulator import Simulator
+from mrcom.train.adapted import adapted_names, adapted_policy
+from mrcom.train.loop import Run, open_trained, prompts_for
+from mrcom.train.run_folder import open_run
+from mrcom.train.settings import target_scenarios, worlds_of
+
+
+class Acting:
+    """A policy with a memory: call it with what is seen now, get the next actions.
+
+    One call a control step. The memory starts anew whenever `reward` is None.
+    """
+
+    def __init__(self, policy: Policy, num: int, act: int):
+        self._policy, self._shape = policy, (num, act)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: an episode starts."""
+        self._carry = self._policy.start(self._shape[0])
+        self._action = np.zeros(self._shape, np.float32)
+
+    def __call__(
+        self, obs: Float[np.ndarray, "N O"], reward: Float[np.ndarray, " N"] | None = None
+    ) -> Float[np.ndarray, "N A"]:
+        """The next action of every scenario.
+
+        Args:
+            obs: padded observations, as the environment gives them.
+            reward: received on arriving there; None at an episode's start.
+        """
+        if reward is None:
+            self.reset()
+            reward = np.zeros(self._shape[0], np.float32)
+        self._action, self._carry = self._policy.act(self._carry, obs, self._action, reward)
+        return self._action
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedRun:
+    """A trained run, ready to act."""
+
+    run: Run
+
+    @property
+    def targets(self) -> tuple[Scenario, ...]:
+        """The unseen scenarios that the run is adapted to and judged in."""
+        budget = self.run.config.budget
+        found = target_scenarios(
+            self.run.config, budget.targets_inside, budget.targets_outside, "target"
+        )
+        return tuple(target.scenario for target in found)
+
+    def env(self, scenarios: Sequence[Scenario] | None = None, *, seed: int = 0) -> Simulator:
+        """The real simulator of some scenarios, by default the targets.
+
+        `obs = env.reset()`, then `obs, reward = env.step(action)`; an episode is
+        `env.episode_steps` steps long and has no other end.
+        """
+        chosen = self.targets if scenarios is None else tuple(scenarios)
+        return Simulator(chosen, layout=self.run.worlds.layout, seed=seed)
+
+    def policy(
+        self,
+        scenarios: Sequence[Scenario] | None = None,
+        *,
+        name: str = "behaviour",
+        seed: int | None = None,
+    ) -> Acting:
+        """A policy for some scenarios, by default the targets.
+
+        Args:
+            scenarios: in the order of the environment's.
+            name: `behaviour` for what was learnt in training; a name that `mrcom adapt` gave,
+                such as `adapted`, for a policy of each target.
+            seed: sample actions with it; by default act by the mode.
+
+        Raises:
+            ConfigError: no such policy, or one that knows only the targets.
+        """
+        run, chosen = self.run, self.targets if scenarios is None else tuple(scenarios)
+        worlds = worlds_of(run.config, chosen)
+        if name != "behaviour":
+            if name not in adapted_names(run):
+                raise unknown("policy", name, ("behaviour", *adapted_names(run)))
+            if chosen != self.targets:
+                raise ConfigError(f"The policy {name!r} exists for the run's targets only.")
+            policy: Policy = adapted_policy(run, name, chosen, worlds.masks, seed=seed)
+        else:
+            prompt = prompts_for(run.config, run.agent, worlds, seed=run.config.seed)
+            key = None if seed is None else named_keys(root_key(seed), "policy").policy
+            policy = AgentPolicy(run.agent, run.state, worlds.masks, prompt, key)
+        return Acting(policy, len(chosen), worlds.layout.act)
+
+
+def load(path: str | pathlib.Path) -> LoadedRun:
+    """A trained run from its folder.
+
+    Raises:
+        RunFolderError: there is no run.
+        CheckpointError: it has no checkpoint, or one that does not fit this version.
+    """
+    return LoadedRun(open_trained(open_run(pathlib.Path(path))))

@@ -1,0 +1,112 @@
+"""The method as a whole, at its smallest size on invented data."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small_agents as worlds
+
+from mrcom.agents.method import without
+from mrcom.agents.mrcom import MRCOM, TERMS, model_loss
+from mrcom.core.errors import ConfigError
+from mrcom.core.rng import root_key
+
+KEY = root_key(1)
+
+
+def losses(method, given=None):
+    agent = worlds.agent(method)
+    state = agent.init(root_key(0))
+    batch = worlds.batch(agent.windows) if given is None else given
+    loss = eqx.filter_jit(model_loss)
+    return agent, loss(state.model, agent, batch, state.behaviour, KEY)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return losses(MRCOM)
+
+
+def test_the_loss_is_the_weighted_sum_of_exactly_the_methods_terms(whole):
+    _, (loss, (_, terms)) = whole
+    assert set(terms) == set(MRCOM.terms) == set(TERMS)
+    by_hand = sum(weight * float(jnp.mean(terms[name])) for name, weight in MRCOM.weights)
+    np.testing.assert_allclose(loss, by_hand, rtol=1e-5)
+
+
+def test_meta_state_as_printed_is_the_divergence_of_u_once_more(whole):
+    _, (_, (_, terms)) = whole
+    np.testing.assert_array_equal(terms["meta_state"], terms["kl_stoch"])
+
+
+@pytest.mark.parametrize("name", ["deter", "context", "meta_state", "meta_value"])
+def test_every_ablation_has_a_finite_loss_without_what_was_taken_out(name):
+    agent, (loss, (posterior, terms)) = losses(without(MRCOM, name))
+    assert np.isfinite(float(loss))
+    assert name not in terms
+    assert posterior.deter.shape[-1] == (0 if name == "deter" else 8)
+    assert agent.model_config.feature == posterior.feature.shape[-1]
+
+
+def test_without_context_what_came_before_the_trained_steps_changes_nothing():
+    agent = worlds.agent(without(MRCOM, "context"))
+    batch = worlds.batch(agent.windows)
+    early = batch.obs.at[:, : agent.windows.context].add(1.0)
+    other = eqx.tree_at(lambda b: b.obs, batch, early)
+    _, (one, _) = losses(without(MRCOM, "context"), batch)
+    _, (two, _) = losses(without(MRCOM, "context"), other)
+    assert float(one) == float(two)
+    _, (with_context, _) = losses(MRCOM, batch)
+    _, (and_changed, _) = losses(MRCOM, other)
+    assert float(with_context) != float(and_changed)
+
+
+def test_an_unknown_loss_term_is_refused():
+    wrong = MRCOM.__class__("x", MRCOM.parts, (("kl_stock", 1.0),))
+    with pytest.raises(ConfigError, match="kl_stoch"):
+        worlds.agent(wrong)
+
+
+@pytest.fixture(scope="module")
+def learning():
+    """States and metrics of three updates, made twice from the same seed."""
+    runs = []
+    for _ in range(2):
+        agent = worlds.agent()
+        state, seen = agent.init(root_key(0)), []
+        for number in range(3):
+            batch = worlds.batch(agent.windows, seed=number)
+            state, metrics = agent.update(state, batch, jax.random.fold_in(KEY, number))
+            seen.append(jax.device_get(metrics))
+        runs.append((agent, state, seen))
+    return runs
+
+
+def test_the_same_seed_gives_the_same_numbers_to_the_bit(learning):
+    (_, one, seen), (_, two, again) = learning
+    assert eqx.tree_equal(one, two)
+    assert all(np.array_equal(a[name], b[name]) for a, b in zip(seen, again, strict=True) for name in a)
+
+
+def test_every_part_learns(learning):
+    agent, state, _ = learning[0]
+    fresh = agent.init(root_key(0))
+    for part in (
+        lambda s: s.model,
+        lambda s: s.behaviour.actor,
+        lambda s: s.behaviour.critics.online,
+        lambda s: s.behaviour.meta.online,
+    ):
+        assert not eqx.tree_equal(part(fresh), part(state))
+
+
+def test_a_row_that_is_not_finite_is_the_only_one_that_is_reported(learning):
+    agent = learning[0][0]
+    state = agent.init(root_key(0))
+    batch = worlds.batch(agent.windows)
+    bad = eqx.tree_at(lambda b: b.reward, batch, batch.reward.at[2].set(jnp.nan))
+    _, metrics = agent.update(state, bad, KEY)
+    rows = {k: np.flatnonzero(~np.isfinite(v)) for k, v in metrics.items() if k[:4] == "row/"}
+    assert rows["row/reward"].tolist() == [2]
+    assert rows["row/continue"].tolist() in ([], [2])
