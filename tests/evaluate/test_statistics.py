@@ -56,6 +56,14 @@ def test_runs_are_resampled_within_their_scenario_only():
     assert stratified_interval(scores, mean, rng=generator(), resamples=50) == (350, 350)
 
 
+def test_scenarios_are_resampled_independently_of_each_other():
+    # Sixteen equal columns: independent draws average out, a shared draw would not.
+    one = generator(2).normal(size=(30, 1))
+    low, high = stratified_interval(one, mean, rng=generator())
+    lows, highs = stratified_interval(np.repeat(one, 16, axis=1), mean, rng=generator())
+    assert math.isclose((highs - lows) / (high - low), 1 / 4, rel_tol=0.1)
+
+
 def test_the_interval_of_a_mean_has_the_width_theory_gives():
     # The bootstrap's standard error of the mean of n normal numbers is std / sqrt(n).
     returns = generator(1).normal(100, 20, size=400)

@@ -59,6 +59,14 @@ def test_the_prompt_s_last_steps_stand_right_before_the_episode():
     assert batch.valid.all() and not batch.is_terminal[0, :3].any()
 
 
+def test_a_prompt_never_ends_an_episode():
+    store, steps = Store(1, LAYOUT, steps=10, capacity=1), told_steps([0])
+    steps.is_terminal[0, 0] = True
+    store.add(np.array([0]), steps)
+    batch = gather(store, masks_for(1), prompts_for(1), at(0, 0, 0), context=W, length=T)
+    np.testing.assert_array_equal(batch.is_terminal[0], [0, 0, 0, 1, 0, 0, 0])
+
+
 def test_without_a_prompt_the_steps_before_the_episode_are_zero_and_not_valid():
     none = make_prompts("none", num=4, layout=LAYOUT, window=W)
     batch = cut(at(1, 0, 1), none)

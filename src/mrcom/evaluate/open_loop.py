@@ -173,6 +173,23 @@ def open_loop_errors(
     return errors
 
 
+def open_loop(
+    dream: Dream,
+    batch: Batch,
+    layout: Layout,
+    mean: Float[np.ndarray, "bodies O"],
+    std: Float[np.ndarray, "bodies O"],
+    *,
+    horizons: Sequence[int] = HORIZONS,
+) -> dict[str, OpenLoopErrors]:
+    """Errors of a model on held-out windows, per body: it dreams blindly, then is compared.
+
+    Args as in `open_loop_errors`.
+    """
+    dreams = dream_blindly(dream, batch, max(horizons))
+    return open_loop_errors(dreams, batch, layout, mean, std, horizons=horizons)
+
+
 def held_out_windows(
     steps: Steps,
     layout: Layout,

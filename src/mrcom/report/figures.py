@@ -67,6 +67,7 @@ def draw_dreams(
 def _draw_dream(
     axis: Any, past: np.ndarray, real: np.ndarray, dreamt: np.ndarray, control_dt: float
 ) -> None:
+    past = past[-len(real) - 1 :]  # no longer than the dream, which is what there is to see
     before = control_dt * np.arange(1 - len(past), 1)
     after = control_dt * np.arange(len(real) + 1)
     joined = np.concatenate([np.full((len(dreamt), 1), past[-1]), dreamt], axis=1)
@@ -105,10 +106,13 @@ PANELS = (
     Panel("return while collecting", "collect", ("return/*",), counter="env_steps"),
     Panel("world model: total loss", "train", ("loss",)),
     Panel("world model: loss terms", "train", ("loss/*",), scale="symlog"),
+    Panel("behaviour: reward in dreams", "train", ("actor/dreamt_reward",)),
     Panel("behaviour: dreamt return", "train", ("actor/dreamt_return", "critic/value")),
     Panel("behaviour: entropy per action", "train", ("actor/entropy",)),
+    Panel("adapted: return in the targets", "adapted", ("return/*",), counter="env_steps"),
+    Panel("SAC from scratch: return in the targets", "sac", ("return/*",), counter="env_steps"),
 )
-"""The panels of a training run; one without values is left out."""
+"""The panels of a run; one without values is left out."""
 
 
 def draw_learning_curves(
@@ -155,7 +159,7 @@ def _draw_panel(axis: Any, panel: Panel, lines: Mapping[str, np.ndarray]) -> Non
     from matplotlib.ticker import EngFormatter
 
     for number, (name, points) in enumerate(lines.items()):
-        colour, label = LINES[number % len(LINES)], name.partition("/")[2] or name
+        colour, label = LINES[number % len(LINES)], _label(name)
         time, value = points.T
         smooth = max(1, len(value) // 40)
         marker = "o" if len(value) < 12 else None
@@ -163,7 +167,7 @@ def _draw_panel(axis: Any, panel: Panel, lines: Mapping[str, np.ndarray]) -> Non
             axis.plot(time, value, color=colour, alpha=0.2, linewidth=0.7)
         axis.plot(
             time, _smoothed(value, smooth), color=colour, linewidth=1.6, marker=marker,
-            markersize=3.5, label=label.replace("_", " "),
+            markersize=3.5, label=label,
         )  # fmt: skip
     axis.set_title(panel.title)
     axis.set_xlabel(panel.counter.replace("_", " "))
@@ -174,6 +178,13 @@ def _draw_panel(axis: Any, panel: Panel, lines: Mapping[str, np.ndarray]) -> Non
         axis.legend(fontsize=7.5, loc="upper left", bbox_to_anchor=(1.0, 1.03))
     elif len(lines) > 1:
         axis.legend(fontsize=7.5, loc="best")
+
+
+def _label(name: str) -> str:
+    """A logged name without its group; of a scenario's hash only the start."""
+    _, _, label = name.partition("/")
+    what, _, scenario = (label or name).partition("/")
+    return f"{what} [{scenario[:4]}]" if scenario else what.replace("_", " ")
 
 
 def _smoothed(value: np.ndarray, half: int) -> np.ndarray:
