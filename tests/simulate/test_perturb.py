@@ -83,6 +83,19 @@ def test_noise_is_fresh_at_every_reset_and_the_same_for_the_same_seed():
     assert (simulator.reset()[0, 15:] != first).all()
 
 
+def test_noise_differs_between_places_and_between_records():
+    def extra_of(*seeds):
+        scenarios = [
+            Scenario("hopper", observation=observation_function("add_d", body("hopper"), seed))
+            for seed in seeds
+        ]
+        return Simulator(scenarios).reset(seed=0)[:, 15:]
+
+    alike = extra_of(9, 9)
+    assert (alike[0] != alike[1]).all()
+    assert (extra_of(9)[0] != extra_of(8)[0]).all()
+
+
 def test_a_partial_reset_draws_no_noise_for_the_others():
     scenarios = sample_scenarios("cheetah", Box(20, 100), 3, 0, observation="add_g")
     simulator, twin = Simulator(scenarios), Simulator(scenarios)

@@ -69,9 +69,6 @@ class Herd:
         self.obs = np.zeros((len(models), self.body.obs))
         self.reward = np.zeros(len(models))
         self.set_scenarios(scenarios)
-        # A field reads zero until the first step after it was asked for: ask for all now.
-        self._observe()
-        self._judge()
 
     def set_scenarios(self, scenarios: Sequence[Scenario]) -> None:
         """Other scenarios of the same body, as many as before; reset afterwards."""

@@ -15,6 +15,14 @@ from mrcom.simulate.herd import Herd
 from mrcom.simulate.perturb import Perturbation
 
 
+def available_threads() -> int:
+    """Processors that this process may use; where the system does not say, all there are."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
 class Simulator:
     """N scenarios, of one or several bodies in any order, stepped together.
 
@@ -40,7 +48,7 @@ class Simulator:
     ):
         if not scenarios:
             raise ConfigError("A simulator needs at least one scenario.")
-        threads = num_threads or len(os.sched_getaffinity(0))
+        threads = num_threads or available_threads()
         self.scenarios = tuple(scenarios)
         self.num = len(self.scenarios)
         self.layout = layout_of(self.scenarios) if layout is None else layout
@@ -56,7 +64,7 @@ class Simulator:
         self._obs = np.zeros((self.num, self.layout.obs), np.float32)
         self._plain = np.zeros_like(self._obs)
         self._reward = np.zeros(self.num, np.float32)
-        self._resets = 0
+        self._rngs = [np.random.default_rng(0)] * self.num
         self._restart(np.arange(self.num), seed)
         self._started = np.zeros(self.num, bool)
 
@@ -165,8 +173,6 @@ class Simulator:
         ]
 
     def _restart(self, ids: Int[np.ndarray, " M"], seed: int) -> None:
-        if not hasattr(self, "_rngs"):
-            self._rngs = [np.random.default_rng(0)] * self.num
         for i in ids:
             self._rngs[i] = named_generator(seed, "reset", int(i))
         for rows, _, perturbation in self._parts():
