@@ -37,8 +37,10 @@ def test_a_terminal_shows_a_bar_and_a_step_within_a_step_a_second_one():
     ):
         inner.advance(3, text="return 12")
         outer.advance()
-    assert re.search(r"adapting.*1/2", stream.getvalue())
-    assert re.search(r"rolling out.*3/3.*return 12", stream.getvalue())
+    drawn = stream.getvalue()
+    assert re.search(r"adapting.*1/2", drawn)
+    assert re.search(r"rolling out.*3/3.*return 12", drawn)
+    assert re.search(r"adapting[^\n]*\n[^\n]*rolling out", drawn)  # one below the other
 
 
 def test_an_error_inside_passes_through_and_frees_the_terminal():
