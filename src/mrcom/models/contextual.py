@@ -1,5 +1,7 @@
 """A world model of three states: what actions control, memory, and what they do not control."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,33 +11,27 @@ from mrcom.core.errors import ConfigError
 from mrcom.core.rng import named_keys
 from mrcom.core.types import Batch, Prompt
 from mrcom.models.context import AbstractContext, ContextTransformer, NoContext
+from mrcom.models.dynamics import LatentDynamics
 from mrcom.models.latent import ContextualConfig, Noise, Posterior, State, Statistics
 from mrcom.models.world_model import AbstractWorldModel, DreamContext
-from mrcom.nn.distributions import Normal, normal_of
+from mrcom.nn.distributions import Normal
 from mrcom.nn.heads import BernoulliHead, TwoHotHead
-from mrcom.nn.mlp import MLP, Linear
-from mrcom.nn.recurrent import GRUCell, RecurrentNormal
+from mrcom.nn.mlp import MLP
 
 
 class ContextualModel(AbstractWorldModel):
-    """Contextual world model with stochastic, recurrent and auxiliary state.
+    """Contextual world model: context, three latent states, and a decoder of their feature.
 
-        u_t ~ p(u | C_t, a_t)       d_t = f(d_{t-1}, u_t, a_t)       h_t ~ p(h | C_t, h_{t-1})
-        u_t ~ q(u | C_t, a_t, o_t)                                   h_t ~ q(h | C_t, h_{t-1}, o_t)
+        o_t ~ p(o | u_t, d_t, h_t)      r_t ~ p(r | u_t, d_t, h_t)      c_t ~ p(c | u_t, d_t, h_t)
 
-    The stochastic state u reads no memory, so its prior and posterior are computed for all
-    steps at once; only d and h run through time. A part that was taken out has width 0.
+    DEVIATION(mrcom): a_t is the action that led into o_t, not the one taken at it, unless
+    `action_index` says so; reward and continue are predicted, and the reward joins the context.
+
+    Equation: mrcom.eq9
     """
 
     context: AbstractContext
-    start: Linear
-    """First d and h, from the context: the history before the first step."""
-    stoch_prior: MLP
-    stoch_posterior: MLP
-    reference: MLP | None
-    cell: GRUCell
-    aux_prior: RecurrentNormal
-    aux_posterior: RecurrentNormal
+    dynamics: LatentDynamics
     decoder: MLP
     reward_head: TwoHotHead
     cont_head: BernoulliHead
@@ -43,41 +39,22 @@ class ContextualModel(AbstractWorldModel):
 
     def __init__(self, config: ContextualConfig, obs: int, act: int, *, key: PRNGKeyArray):
         """Fresh parameters for observations and actions of these padded widths."""
-        k = named_keys(
-            key, "context", "start", "stoch_prior", "stoch_posterior", "reference", "cell",
-            "aux_prior", "aux_posterior", "decoder", "reward", "cont",
-        )  # fmt: skip
-        width, deter, aux = config.context.width, config.deter_width, config.aux_width
-        units, layers, latent = config.units, config.layers, 2 * config.stoch
+        keys = named_keys(key, "context", "dynamics", "decoder", "reward", "cont")
+        feature, units, head_layers = config.feature, config.units, config.head_layers
         self.config = config
         self.context = (
             ContextTransformer(
-                config.context, obs, act, observe_reward=config.observe_reward, key=k.context
+                config.context, obs, act, observe_reward=config.observe_reward, key=keys.context
             )
             if "context" in config.parts
-            else NoContext(width, key=k.context)
+            else NoContext(config.context.width, key=keys.context)
         )
-        self.start = Linear(width, deter + aux, key=k.start)
-        prior = lambda key: MLP(width + act, units, layers, latent, key=key)
-        self.stoch_prior = prior(k.stoch_prior)
-        self.stoch_posterior = MLP(width + act + obs, units, layers, latent, key=k.stoch_posterior)
-        self.reference = prior(k.reference) if "reference" in config.parts else None
-        self.cell = GRUCell(config.stoch + act, deter, key=k.cell)
-        recurrent = lambda inputs, key: RecurrentNormal(
-            inputs, aux, config.aux_units, min_std=config.min_std, key=key
-        )
-        self.aux_prior = recurrent(width, k.aux_prior)
-        self.aux_posterior = recurrent(width + obs, k.aux_posterior)
-        self.decoder = MLP(config.feature, units, layers, obs, key=k.decoder)
+        self.dynamics = LatentDynamics(config, obs, act, key=keys.dynamics)
+        self.decoder = MLP(feature, units, config.layers, obs, key=keys.decoder)
         self.reward_head = TwoHotHead(
-            config.feature,
-            units,
-            config.head_layers,
-            config.reward_bins,
-            config.reward_limit,
-            key=k.reward,
+            feature, units, head_layers, config.reward_bins, config.reward_limit, key=keys.reward
         )
-        self.cont_head = BernoulliHead(config.feature, units, config.head_layers, key=k.cont)
+        self.cont_head = BernoulliHead(feature, units, head_layers, key=keys.cont)
 
     def initial(
         self, prompt: Prompt, obs_mask: Float[Array, "N O"], act_mask: Float[Array, "N A"]
@@ -92,7 +69,7 @@ class ContextualModel(AbstractWorldModel):
         )
         rows = jnp.arange(prompt.reward.shape[0])
         memory = self.context.recall(memory, rows, jnp.full_like(rows, prompt.reward.shape[1] - 1))
-        deter, aux = self._start(contexts[:, -1])
+        deter, aux = self.dynamics.first(contexts[:, -1])
         stoch = jnp.zeros((*rows.shape, self.config.stoch))
         return State(stoch, deter, aux, contexts[:, -1], memory, obs_mask, act_mask)
 
@@ -112,22 +89,16 @@ class ContextualModel(AbstractWorldModel):
         obs = batch.obs * batch.obs_mask[:, None]
         action = self._indexed(batch.action * batch.act_mask[:, None])
         contexts, memory = self.context.read(obs, action, batch.reward, batch.valid)
-        contexts = contexts[:, window - 1 :]  # C_t for the trained steps, and the one after them
+        contexts = contexts[:, window - 1 :]  # C_t of the trained steps, and of the one after
         before, obs, action = contexts[:, :-1], obs[:, window:], action[:, window:]
-
-        known = jnp.concatenate([before, action], axis=-1)
-        stoch_prior = self._normal(self.stoch_prior(known))
-        seen = jnp.concatenate([known, obs], axis=-1)
-        stoch_posterior = self._normal(self.stoch_posterior(seen))
+        stoch_prior, stoch_posterior, reference = self.dynamics.stochs(before, action, obs)
         stoch = stoch_posterior.sample(None if noise is None else noise.stoch)
-
-        gates = self.cell.project(jnp.concatenate([stoch, action], axis=-1))
-        hidden = self.aux_posterior.project(jnp.concatenate([before, obs], axis=-1))
-        first = self._start(before[:, 0])
-        deter, aux, aux_posterior = self._unroll(
-            first, gates, hidden, None if noise is None else noise.aux
+        deter, aux, aux_prior, aux_posterior = self.dynamics.through_time(
+            before,
+            obs,
+            jnp.concatenate([stoch, action], axis=-1),
+            None if noise is None else noise.aux,
         )
-        previous = jnp.concatenate([first[1][:, None], aux[:, :-1]], axis=1)
         return Posterior(
             stoch=stoch,
             deter=deter,
@@ -135,9 +106,9 @@ class ContextualModel(AbstractWorldModel):
             context=contexts,
             stoch_prior=stoch_prior,
             stoch_posterior=stoch_posterior,
-            aux_prior=self.aux_prior(self.aux_prior.project(before), previous),
+            aux_prior=aux_prior,
             aux_posterior=aux_posterior,
-            reference=None if self.reference is None else self._normal(self.reference(known)),
+            reference=reference,
             action=action,
             memory=memory,
             obs_mask=batch.obs_mask,
@@ -179,10 +150,7 @@ class ContextualModel(AbstractWorldModel):
     ) -> tuple[State, Statistics]:
         """`correct` with given draws; without any, means instead of samples."""
         obs, action = obs * state.obs_mask, action * state.act_mask
-        seen = jnp.concatenate([state.context, action, obs], axis=-1)
-        stoch = self._normal(self.stoch_posterior(seen))
-        hidden = self.aux_posterior.project(jnp.concatenate([state.context, obs], axis=-1))
-        aux = self.aux_posterior(hidden, state.aux)
+        stoch, aux = self.dynamics.posterior(state.context, action, obs, state.aux)
         state = self._advance(state, action, stoch, aux, noise)
         return self._push(state, obs, action, reward), Statistics(stoch, aux)
 
@@ -200,9 +168,7 @@ class ContextualModel(AbstractWorldModel):
         with `frozen` the context stays as it is.
         """
         action = action * state.act_mask
-        known = jnp.concatenate([state.context, action], axis=-1)
-        stoch = self._normal(self.stoch_prior(known))
-        aux = self.aux_prior(self.aux_prior.project(state.context), state.aux)
+        stoch, aux = self.dynamics.prior(state.context, action, state.aux)
         noise = self._noise(key, action.shape[:-1])
         state = self._advance(state, action, stoch, aux, noise)
         if dream_context == "frozen":
@@ -225,15 +191,9 @@ class ContextualModel(AbstractWorldModel):
             for p in (posterior.stoch_prior, posterior.aux_prior)
         )
         num = 1 if key is None else num_samples
-        shape = (num, *stoch.mean.shape[1:-1])
-        noise = self._noise(key, shape)
+        noise = self._noise(key, (num, *stoch.mean.shape[1:-1]))
         drawn = stoch.sample(None if noise is None else noise.stoch)
-        action = jnp.broadcast_to(
-            posterior.action[None, :, 1:], (*shape, posterior.action.shape[-1])
-        )
-        previous = posterior.deter[None, :, :-1]
-        shares = self.cell.project(jnp.concatenate([drawn, action], axis=-1))
-        deter = self.cell.gate(shares + self.cell.remember(previous), previous)
+        deter = self.dynamics.ahead(drawn, posterior.action[:, 1:], posterior.deter[:, :-1])
         return jnp.concatenate(
             [drawn, deter, aux.sample(None if noise is None else noise.aux)], axis=-1
         )
@@ -262,41 +222,12 @@ class ContextualModel(AbstractWorldModel):
         """The probability that the episode goes on after a state."""
         return jax.nn.sigmoid(self.cont_head(feature))
 
-    def _normal(self, raw: Float[Array, "*B P"]) -> Normal:
-        return normal_of(raw, self.config.min_std)
-
     def _noise(self, key: PRNGKeyArray | None, shape: tuple[int, ...]) -> Noise | None:
         if key is None:
             return None
         sizes = [self.config.stoch, self.config.aux_width]
         drawn = jax.random.normal(key, (*shape, sum(sizes)))
         return Noise(*jnp.split(drawn, sizes[:1], axis=-1))
-
-    def _start(
-        self, context: Float[Array, "*B C"]
-    ) -> tuple[Float[Array, "*B D"], Float[Array, "*B X"]]:
-        deter, aux = jnp.split(self.start(context), [self.config.deter_width], axis=-1)
-        return jnp.tanh(deter), aux
-
-    def _unroll(
-        self,
-        first: tuple[Float[Array, "B D"], Float[Array, "B X"]],
-        gates: Float[Array, "B T G"],
-        hidden: Float[Array, "B T S"],
-        noise: Float[Array, "B T X"] | None,
-    ) -> tuple[Float[Array, "B T D"], Float[Array, "B T X"], Normal]:
-        """Memory and auxiliary state through time: the only loop of the filter."""
-
-        def body(carry, inputs):
-            deter, aux = carry
-            gates, hidden, noise = inputs
-            deter = self.cell(gates, deter)
-            posterior = self.aux_posterior(hidden, aux)
-            aux = posterior.sample(noise)
-            return (deter, aux), (deter, aux, posterior)
-
-        swap = lambda tree: jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), tree)
-        return swap(jax.lax.scan(body, first, swap((gates, hidden, noise)))[1])
 
     def _advance(
         self,
@@ -306,17 +237,13 @@ class ContextualModel(AbstractWorldModel):
         aux: Normal,
         noise: Noise | None,
     ) -> State:
-        """Sample u and h, and advance d; the context is untouched."""
+        """Sample u and h, and advance d; the context stays."""
         drawn = stoch.sample(None if noise is None else noise.stoch)
-        gates = self.cell.project(jnp.concatenate([drawn, action], axis=-1))
-        return State(
+        return dataclasses.replace(
+            state,
             stoch=drawn,
-            deter=self.cell(gates, state.deter),
+            deter=self.dynamics.remember(state.deter, drawn, action),
             aux=aux.sample(None if noise is None else noise.aux),
-            context=state.context,
-            memory=state.memory,
-            obs_mask=state.obs_mask,
-            act_mask=state.act_mask,
         )
 
     def _push(
@@ -327,15 +254,7 @@ class ContextualModel(AbstractWorldModel):
         reward: Float[Array, "*B"],
     ) -> State:
         context, memory = self.context.push(state.memory, obs, action, reward)
-        return State(
-            state.stoch,
-            state.deter,
-            state.aux,
-            context,
-            memory,
-            state.obs_mask,
-            state.act_mask,
-        )
+        return dataclasses.replace(state, context=context, memory=memory)
 
     def _indexed(self, action: Float[Array, "B L A"]) -> Float[Array, "B L A"]:
         """The action that belongs to each step; of the last one nothing may be known."""
