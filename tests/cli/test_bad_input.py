@@ -1,0 +1,96 @@
+"""What a user gets wrong is answered in one line, with code 2, before anything is computed."""
+
+import json
+import pathlib
+
+import jax.numpy as jnp
+import pytest
+
+from mrcom.cli.main import main
+from mrcom.cli.train import Train, config_of
+from mrcom.train.checkpoint import Checkpoints
+from mrcom.train.log import Counters
+from mrcom.train.run_folder import create_run
+
+DEBUG = Train(budget="debug", bodies=("cheetah",), prompt="none")
+DEBUG_ARGS = ["--budget", "debug", "--bodies", "cheetah", "--prompt", "none"]
+
+
+def failure(capsys, *args: str) -> str:
+    """What a failing command says: one line, with code 2."""
+    code = main(args)
+    said = capsys.readouterr().err
+    assert (code, said.count("\n"), said[:7]) == (2, 1, "error: "), said
+    return said
+
+
+@pytest.fixture
+def run_dir(tmp_path) -> pathlib.Path:
+    """A run whose checkpoint has another shape than its configuration says."""
+    config = config_of(DEBUG)
+    folder = create_run(tmp_path / "run", config)
+    checkpoints = Checkpoints(folder.checkpoints)
+    meta = {"config": config, "counters": Counters(), "phase": 0, "log_position": 0}
+    checkpoints.save(0, {"x": jnp.zeros(3)}, meta=meta)
+    checkpoints.close()
+    return folder.path
+
+
+@pytest.mark.parametrize("command", ["train", "demo"])
+def test_a_run_folder_that_exists(capsys, command, tmp_path):
+    create_run(tmp_path / "run", config_of(DEBUG))
+    said = failure(capsys, command, "--budget", "debug", "--run-dir", str(tmp_path / "run"))
+    assert "exists already" in said
+
+
+@pytest.mark.parametrize("command", ["train", "demo"])
+def test_a_folder_that_cannot_be_written(capsys, command, tmp_path):
+    (tmp_path / "file").touch()
+    said = failure(capsys, command, "--budget", "debug", "--run-dir", str(tmp_path / "file/run"))
+    assert "cannot be written" in said
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--bodies", "chetah"], "Did you mean 'cheetah'?"),
+        (["--split", "table1-e"], "Unknown split"),
+        (["--without", "dreams"], "dreams"),
+    ],
+)
+def test_a_name_that_does_not_exist(capsys, tmp_path, args, said):
+    assert said in failure(capsys, "train", "--run-dir", "run", *args)
+    assert not (tmp_path / "run").exists()
+
+
+def test_resuming_with_another_setting(capsys, tmp_path):
+    create_run(tmp_path / "run", config_of(DEBUG))
+    said = failure(capsys, "train", "--resume", "run", *DEBUG_ARGS, "--seed", "5")
+    assert "seed=0, not 5" in said
+
+
+@pytest.mark.parametrize("command", ["adapt", "evaluate", "report"])
+def test_a_folder_that_is_no_run(capsys, command):
+    assert "not a run folder" in failure(capsys, command, "nowhere")
+
+
+@pytest.mark.parametrize("command", ["adapt", "evaluate"])
+def test_a_run_without_a_checkpoint(capsys, command, tmp_path):
+    create_run(tmp_path / "run", config_of(DEBUG))
+    assert "no checkpoint" in failure(capsys, command, "run")
+
+
+def test_a_checkpoint_of_another_shape(capsys, run_dir):
+    assert "of another model" in failure(capsys, "adapt", str(run_dir))
+
+
+def test_a_checkpoint_of_another_version(capsys, run_dir):
+    path = run_dir / "checkpoints" / "0" / "record" / "metadata"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99, "mrcom": "9.9"}))
+    assert "format 99, written by mrcom 9.9" in failure(capsys, "adapt", str(run_dir))
+
+
+def test_a_configuration_of_another_version(capsys, run_dir):
+    path = run_dir / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
+    assert "format 99" in failure(capsys, "report", str(run_dir))
