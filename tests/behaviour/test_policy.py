@@ -49,7 +49,9 @@ def test_entropy_is_minus_the_mean_log_probability():
 
 
 def test_log_slope_stays_finite_far_out():
-    np.testing.assert_allclose(log_slope(jnp.asarray(0.7)), np.log(1 - np.tanh(0.7) ** 2), rtol=1e-5)
+    np.testing.assert_allclose(
+        log_slope(jnp.asarray(0.7)), np.log(1 - np.tanh(0.7) ** 2), rtol=1e-5
+    )
     # ln(4 exp(-2 * 50)) = 2 ln 2 - 100
     np.testing.assert_allclose(log_slope(jnp.asarray(50.0)), 2 * np.log(2) - 100, rtol=1e-6)
     assert jnp.isfinite(normal([5.0], [0.05]).log_prob(jnp.ones(1)))

@@ -76,13 +76,13 @@ class Dream(eqx.Module):
     """H dreamt steps from each of M starts; rows are grouped by scenario.
 
     Attributes:
-        feature: of the starts, then of every dreamt step.
+        feature: of the starts, then of every dreamt step: T = H + 1 of them.
         action: taken at steps 0 .. H-1.
         reward: received on arriving at steps 1 .. H, in task reward.
         cont: probability that the episode goes on from steps 1 .. H.
     """
 
-    feature: Float[Array, "M H+1 F"]
+    feature: Float[Array, "M T F"]
     action: Float[Array, "M H A"]
     reward: Float[Array, "M H"]
     cont: Float[Array, "M H"]
@@ -126,8 +126,8 @@ class ActorLoss(eqx.Module):
     """What the actor's loss leaves for the critics; constants."""
 
     dream: Dream
-    value: Float[Array, "M H+1"]
     returns: Float[Array, "M H"]
+    value: Float[Array, "M H+1"]
     weight: Float[Array, "M H"]
     entropy: Float[Array, "M H"]
     return_range: Float[Array, ""]
@@ -226,7 +226,7 @@ def actor_critic_update(
         updates=state.updates + 1,
     )
     metrics = {
-        "actor/gradient": optax.global_norm(grads),
+        "actor/gradient": optax.tree.norm(grads),
         "actor/entropy": jnp.mean(learnt.entropy) / jnp.mean(jnp.sum(act_mask, axis=-1)),
         "actor/return_range": learnt.return_range,
         "actor/dreamt_reward": jnp.mean(learnt.dream.reward),
@@ -285,7 +285,7 @@ def actor_loss(
             scale=scale,
             entropy_weight=config.entropy_weight,
         )
-    learnt = ActorLoss(dream, value, returns, weight, entropy, running)
+    learnt = ActorLoss(dream, returns, value, weight, entropy, running)
     return loss, jax.lax.stop_gradient(learnt)
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from mrcom.behaviour.policy import Actor, ActorConfig
 from mrcom.behaviour.steps import descend, follow, start_moments
+from mrcom.core.errors import ConfigError
 from mrcom.core.rng import named_keys
 from mrcom.nn.mlp import MLP
 from mrcom.objectives.sac import actor_loss, critic_loss, soft_target, temperature_loss
@@ -50,6 +51,17 @@ class SACConfig:
     """Nats per real action dimension."""
     init_temperature: float = 0.1
     """Reward per nat."""
+    actor_start: int = 0
+    """Updates before the policy and the temperature begin to move. New critics know nothing, and
+    would spoil a policy that was learnt before."""
+    actor_every: int = 1
+    """Updates of the critics for each one of the policy."""
+
+    def __post_init__(self):
+        if self.actor_every < 1:
+            raise ConfigError(
+                f"SACConfig.actor_every={self.actor_every} must be at least 1; the nearest is 1."
+            )
 
 
 class Transition(eqx.Module):
@@ -78,10 +90,10 @@ class Critics(eqx.Module):
     net: MLP
 
     def __init__(self, inputs: int, config: SACConfig, *, key: PRNGKeyArray):
-        nets = [
-            MLP(inputs, config.units, config.layers, 1, key=jax.random.fold_in(key, k))
-            for k in range(config.num_critics)
-        ]
+        new = lambda k: MLP(  # Values start near 0: their whole range is about 1.
+            inputs, config.units, config.layers, 1, key=jax.random.fold_in(key, k), out_scale=1e-4
+        )
+        nets = [new(k) for k in range(config.num_critics)]
         self.net = jax.tree.map(lambda *leaves: jnp.stack(leaves), *nets)
 
     def __call__(
@@ -90,6 +102,10 @@ class Critics(eqx.Module):
         """Each critic's value of every pair."""
         pair = jnp.concatenate([feature, action], axis=-1)
         return eqx.filter_vmap(lambda net, x: net(x), in_axes=(0, None))(self.net, pair)[..., 0]
+
+
+Learner = tuple[Actor, PyTree[Array], Float[Array, ""], PyTree[Array]]
+"""Actor, its moments, log-temperature, its moments."""
 
 
 class SACState(eqx.Module):
@@ -143,30 +159,15 @@ def sac_update(
     """One step of critics, actor and temperature on one minibatch [B, ...]."""
     keys = named_keys(key, "now", "next")
     critics, critic_moments, metrics = _fit_critics(state, batch, act_mask, config, keys.next)
-    temperature = jnp.exp(state.log_temperature)
-
-    def loss_of_actor(actor: Actor) -> tuple[Float[Array, ""], Float[Array, " B"]]:
-        action, log_prob = actor.sample(batch.feature, act_mask, keys.now)
-        value = critics(batch.feature, action)
-        loss = actor_loss(
-            value, log_prob, batch.weight, temperature=temperature, discount=config.discount
+    now = (state.actor, state.actor_moments, state.log_temperature, state.temperature_moments)
+    if config.actor_start == 0 and config.actor_every == 1:
+        now = _fit_actor(now, critics, batch, act_mask, config, keys.now)
+    else:
+        moves = (state.updates >= config.actor_start) & (state.updates % config.actor_every == 0)
+        now = jax.lax.cond(
+            moves, lambda: _fit_actor(now, critics, batch, act_mask, config, keys.now), lambda: now
         )
-        return loss, log_prob
-
-    actor_grads, log_prob = eqx.filter_grad(loss_of_actor, has_aux=True)(state.actor)
-    actor, actor_moments = descend(
-        optax.adam(config.actor_rate), state.actor, actor_grads, state.actor_moments
-    )
-    target_entropy = config.target_entropy * jnp.sum(act_mask)
-    temperature_grad = jax.grad(temperature_loss)(
-        state.log_temperature, log_prob, target_entropy=target_entropy
-    )
-    log_temperature, temperature_moments = descend(
-        optax.adam(config.temperature_rate),
-        state.log_temperature,
-        temperature_grad,
-        state.temperature_moments,
-    )
+    actor, actor_moments, log_temperature, temperature_moments = now
     after = SACState(
         actor=actor,
         critics=critics,
@@ -177,11 +178,7 @@ def sac_update(
         temperature_moments=temperature_moments,
         updates=state.updates + 1,
     )
-    metrics |= {
-        "actor/entropy": -jnp.mean(log_prob) / jnp.sum(act_mask),
-        "actor/temperature": temperature,
-    }
-    return after, metrics
+    return after, metrics | {"actor/temperature": jnp.exp(state.log_temperature)}
 
 
 def sac_updates(
@@ -204,6 +201,38 @@ def sac_updates(
 
     state, metrics = jax.lax.scan(body, state, batches)
     return state, jax.tree.map(jnp.mean, metrics)
+
+
+def _fit_actor(
+    now: Learner,
+    critics: Critics,
+    batch: Transition,
+    act_mask: Float[Array, " A"],
+    config: SACConfig,
+    key: PRNGKeyArray,
+) -> Learner:
+    actor, actor_moments, log_temperature, temperature_moments = now
+
+    def loss_of(actor: Actor) -> tuple[Float[Array, ""], Float[Array, " B"]]:
+        action, log_prob = actor.sample(batch.feature, act_mask, key)
+        loss = actor_loss(
+            critics(batch.feature, action),
+            log_prob,
+            batch.weight,
+            temperature=jnp.exp(log_temperature),
+            discount=config.discount,
+        )
+        return loss, log_prob
+
+    grads, log_prob = eqx.filter_grad(loss_of, has_aux=True)(actor)
+    actor, actor_moments = descend(optax.adam(config.actor_rate), actor, grads, actor_moments)
+    grad = jax.grad(temperature_loss)(
+        log_temperature, log_prob, target_entropy=config.target_entropy * jnp.sum(act_mask)
+    )
+    log_temperature, temperature_moments = descend(
+        optax.adam(config.temperature_rate), log_temperature, grad, temperature_moments
+    )
+    return actor, actor_moments, log_temperature, temperature_moments
 
 
 def _fit_critics(
@@ -232,6 +261,7 @@ def _fit_critics(
         optax.adam(config.critic_rate), state.critics, grads, state.critic_moments
     )
     metrics = {
+        "actor/entropy": -jnp.mean(next_log_prob) / jnp.sum(act_mask),
         "critic/loss": loss,
         "critic/value": jnp.mean(value),
         "critic/target": jnp.mean(target),
