@@ -52,7 +52,7 @@ SIZES = {
     ),
     "tiny": _sized(
         stoch=32, deter=128, aux=16, units=128, width=96, actor=128, critic=64,
-        windows=Windows(length=32), starts=16, horizon=12,
+        windows=Windows(length=32), starts=8, horizon=12,
     ),
     "small": _sized(
         stoch=32, deter=256, aux=16, units=256, width=96, actor=256, critic=128,

@@ -17,6 +17,9 @@ class Budget:
     """Control steps of one collected, adapted or evaluated episode."""
     random_rounds: int
     """Rounds of collection with random actions before learning; one episode a scenario each."""
+    expert_rounds: int
+    """Rounds of collection with the training scenarios' experts, their actions disturbed. What a
+    few minutes of learning cannot find by itself, such as a hopper that stands, is in there."""
     rounds: int
     """Rounds of collection by the behaviour policies, spread evenly over the updates."""
     updates: int
@@ -38,10 +41,10 @@ class Budget:
 BUDGETS = {
     budget.name: budget
     for budget in (
-        Budget("debug", 2, 60, 1, 1, 8, 1, 1, 0, 60, 8, 2),
-        Budget("tiny", 16, 1000, 2, 6, 2000, 4, 1, 1, 3000, 1500, 8),
-        Budget("small", 16, 1000, 4, 16, 8000, 8, 2, 2, 10000, 10000, 10),
-        Budget("full", 16, 1000, 4, 200, 200000, 16, 16, 16, 50000, 50000, 10),
+        Budget("debug", 2, 60, 1, 1, 1, 8, 1, 1, 0, 60, 8, 2),
+        Budget("tiny", 16, 1000, 1, 1, 5, 1800, 4, 1, 1, 3000, 1500, 8),
+        Budget("small", 16, 1000, 2, 2, 16, 8000, 8, 2, 2, 10000, 10000, 10),
+        Budget("full", 16, 1000, 4, 0, 200, 200000, 16, 16, 16, 50000, 50000, 10),
     )
 }
 

@@ -5,15 +5,20 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from mrcom.agents.agent import Agent, AgentPolicy
-from mrcom.core.rng import named_keys, root_key
-from mrcom.core.types import Prompt, Steps
+from mrcom.behaviour.expert import ExpertPolicy
+from mrcom.core.rng import named_generator, named_keys, root_key
+from mrcom.core.types import Masks, Prompt, Steps
 from mrcom.replay.normaliser import Normaliser
 from mrcom.replay.store import Store
-from mrcom.simulate.rollout import RandomPolicy, rollout
+from mrcom.simulate.rollout import Policy, RandomPolicy, rollout
 from mrcom.simulate.simulator import Simulator
 from mrcom.train.settings import Worlds
+
+EXPERT_NOISE = 0.3
+"""Standard deviation of the noise on experts' actions while they collect."""
 
 
 @dataclasses.dataclass
@@ -60,6 +65,44 @@ class Experience:
 def collect_random(simulator: Simulator, worlds: Worlds, *, num_steps: int, seed: int) -> Steps:
     """One episode in every scenario with uniformly random actions."""
     policy = RandomPolicy(worlds.masks, seed=seed)
+    return rollout(simulator, policy, num_steps=num_steps, seed=seed)
+
+
+class Disturbed:
+    """A policy whose actions are disturbed by Gaussian noise, and clipped to [-1, 1]."""
+
+    def __init__(self, policy: Policy, masks: Masks, *, std: float, seed: int):
+        """A policy.
+
+        Args:
+            std: of the noise, each action dimension its own.
+        """
+        self._policy, self._mask, self._std, self._seed = policy, masks.act, std, seed
+
+    def start(self, num: int) -> tuple[np.random.Generator, Any]:
+        """A generator of its own for every episode's start, and the policy's memory."""
+        return named_generator(self._seed, "disturbed"), self._policy.start(num)
+
+    def act(
+        self,
+        carry: tuple[np.random.Generator, Any],
+        obs: Float[np.ndarray, "N O"],
+        action: Float[np.ndarray, "N A"],
+        reward: Float[np.ndarray, " N"],
+    ) -> tuple[Float[np.ndarray, "N A"], tuple[np.random.Generator, Any]]:
+        """The policy's actions with noise."""
+        rng, memory = carry
+        chosen, memory = self._policy.act(memory, obs, action, reward)
+        noise = self._std * rng.standard_normal(chosen.shape) * self._mask
+        return np.clip(chosen + noise, -1, 1).astype(np.float32), (rng, memory)
+
+
+def collect_with_experts(
+    simulator: Simulator, worlds: Worlds, *, num_steps: int, seed: int
+) -> Steps:
+    """One episode in every scenario with its expert's actions, disturbed."""
+    expert = ExpertPolicy(worlds.scenarios, worlds.layout, plain_obs=simulator.plain_obs)
+    policy = Disturbed(expert, worlds.masks, std=EXPERT_NOISE, seed=seed)
     return rollout(simulator, policy, num_steps=num_steps, seed=seed)
 
 

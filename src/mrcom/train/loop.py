@@ -6,7 +6,6 @@ import pathlib
 from typing import Any
 
 import jax
-import numpy as np
 
 from mrcom.agents.agent import Agent
 from mrcom.agents.build import build_agent
@@ -14,7 +13,7 @@ from mrcom.behaviour.expert import ExpertPolicy
 from mrcom.core.config import from_json
 from mrcom.core.progress import progress
 from mrcom.core.rng import named_generator, named_keys, root_key
-from mrcom.core.types import Batch, Prompt
+from mrcom.core.types import Batch, Prompt, Steps
 from mrcom.replay.normaliser import empty_normaliser
 from mrcom.replay.prompts import make_prompts
 from mrcom.replay.store import Store
@@ -22,7 +21,12 @@ from mrcom.replay.windows import sample_batch
 from mrcom.simulate.rollout import RandomPolicy, rollout
 from mrcom.simulate.simulator import Simulator
 from mrcom.train.checkpoint import Checkpoints
-from mrcom.train.collect import Experience, collect_random, collect_with_agent
+from mrcom.train.collect import (
+    Experience,
+    collect_random,
+    collect_with_agent,
+    collect_with_experts,
+)
 from mrcom.train.learner import run_updates, scalars
 from mrcom.train.log import Counters, Log
 from mrcom.train.run_folder import RunFolder, create_run
@@ -106,7 +110,9 @@ def prompts_for(config: RunConfig, agent: Agent, worlds: Worlds, *, seed: int) -
     if config.prompt != "none":
         simulator = Simulator(worlds.scenarios, layout=worlds.layout)
         if config.prompt == "expert":
-            policy: Any = ExpertPolicy(worlds.scenarios, worlds.layout)
+            policy: Any = ExpertPolicy(
+                worlds.scenarios, worlds.layout, plain_obs=simulator.plain_obs
+            )
         else:
             policy = RandomPolicy(worlds.masks, seed=seed)
         num_steps = min(config.budget.episode_steps, PROMPT_EPISODE)
@@ -134,7 +140,7 @@ def _begin(config: RunConfig, folder: RunFolder) -> Run:
         len(worlds.scenarios),
         worlds.layout,
         steps=budget.episode_steps + 1,
-        capacity=min(budget.random_rounds + budget.rounds, 64),
+        capacity=min(budget.random_rounds + budget.expert_rounds + budget.rounds, 64),
     )
     none = make_prompts(
         "none",
@@ -149,30 +155,15 @@ def _begin(config: RunConfig, folder: RunFolder) -> Run:
 
 def _collect_phase(run: Run, simulator: Simulator, log: Log) -> None:
     budget, seed = run.config.budget, run.config.seed
-    rounds = budget.random_rounds if run.phase == 0 else 1
     if run.phase == 0:
         run.experience.prompt = prompts_for(
             run.config, run.agent, run.worlds, seed=_seed(seed, "prompt", 0)
         )
-    returns = np.zeros(simulator.num)
-    for number in range(rounds):
-        if run.phase == 0:
-            steps = collect_random(
-                simulator,
-                run.worlds,
-                num_steps=budget.episode_steps,
-                seed=_seed(seed, "random", number),
-            )
-        else:
-            steps = collect_with_agent(
-                simulator,
-                run.agent,
-                run.state,
-                run.worlds,
-                run.experience.prompt,
-                num_steps=budget.episode_steps,
-                seed=_seed(seed, "behaviour", run.phase),
-            )
+        rounds = ["random"] * budget.random_rounds + ["expert"] * budget.expert_rounds
+    else:
+        rounds = ["behaviour"]
+    for number, who in enumerate(rounds):
+        steps = _one_round(run, simulator, who, _seed(seed, who, run.phase + number))
         run.experience.add(steps, run.worlds)
         run.counters = dataclasses.replace(
             run.counters,
@@ -180,13 +171,24 @@ def _collect_phase(run: Run, simulator: Simulator, log: Log) -> None:
             episodes=run.counters.episodes + simulator.num,
         )
         returns = steps.reward.sum(axis=1)
+        by_body = {
+            f"return/{body}": float(returns[run.worlds.masks.body == index].mean())
+            for index, body in enumerate(run.worlds.layout.bodies)
+        }
+        log.write("collect" if who == "behaviour" else f"collect/{who}", run.counters, by_body)
     normaliser = run.experience.normaliser
     run.state = run.agent.with_statistics(run.state, normaliser.mean, normaliser.std)
-    by_body = {
-        f"return/{body}": returns[run.worlds.masks.body == index].mean()
-        for index, body in enumerate(run.worlds.layout.bodies)
-    }
-    log.write("collect", run.counters, by_body)
+
+
+def _one_round(run: Run, simulator: Simulator, who: str, seed: int) -> Steps:
+    amount = {"num_steps": run.config.budget.episode_steps, "seed": seed}
+    if who == "random":
+        return collect_random(simulator, run.worlds, **amount)
+    if who == "expert":
+        return collect_with_experts(simulator, run.worlds, **amount)
+    return collect_with_agent(
+        simulator, run.agent, run.state, run.worlds, run.experience.prompt, **amount
+    )
 
 
 def _learn_phase(run: Run, log: Log, bar: Any) -> None:
