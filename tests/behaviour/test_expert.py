@@ -109,8 +109,7 @@ def test_files_of_another_version_are_refused(tmp_path, monkeypatch):
 def test_numpy_inference_equals_the_learner(tmp_path):
     from mrcom.behaviour.ppo import PPOConfig, init_ppo, mode_action
     from mrcom.core.rng import root_key
-    from mrcom.train.expert_files import export_expert
-    from mrcom.train.expert_groups import MIRRORS
+    from mrcom.train.expert_groups import MIRRORS, export_expert
 
     for body, mirror in (("cheetah", None), ("walker", MIRRORS["walker"])):
         size = BODIES[body]

@@ -16,7 +16,7 @@ from mrcom.scenarios.splits import Box
 from mrcom.simulate.herd import Herd
 from mrcom.train.expert import train_expert
 from mrcom.train.expert_files import Progress, by_speed, load_checkpoint, save_checkpoint
-from mrcom.train.expert_groups import MIRRORS, ExpertConfig, Group, hopper_stance
+from mrcom.train.expert_groups import MIRRORS, ExpertConfig, Group, actor_of, hopper_stance
 
 TINY = ExpertConfig(
     PPOConfig(hidden=(8,), epochs=1, minibatches=2), groups=2, group_size=2, horizon=20
@@ -86,10 +86,10 @@ def test_damaged_or_missing_checkpoints_are_refused(tmp_path):
 def test_the_last_rollout_of_an_episode_ends_before_the_reset():
     config = dataclasses.replace(TINY, horizon=500)
     group = Group("cheetah", config, seed=0, age=0, num_threads=1)
-    state = init_ppo(config.ppo, 20, 6, root_key(0))
-    first, none = group.collect(state, root_key(1), None, 0.0)
+    actor = actor_of(init_ppo(config.ppo, 20, 6, root_key(0)), "cheetah")
+    first, none = group.collect(actor, root_key(1), None, 0.0)
     old = group.inputs.copy()
-    second, finished = group.collect(state, root_key(2), None, 0.0)
+    second, finished = group.collect(actor, root_key(2), None, 0.0)
     np.testing.assert_array_equal(first.obs[-1], second.obs[0])
     np.testing.assert_array_equal(second.obs[0], old)
     # The parameters stay those of the old scenarios up to the last entry, then change.
@@ -104,8 +104,8 @@ def test_the_last_rollout_of_an_episode_ends_before_the_reset():
 def test_an_episode_that_was_joined_late_is_not_counted():
     config = dataclasses.replace(TINY, horizon=500)
     group = Group("cheetah", config, seed=0, age=500, num_threads=1)
-    state = init_ppo(config.ppo, 20, 6, root_key(0))
-    assert group.collect(state, root_key(1), None, 0.0)[1] == []
+    actor = actor_of(init_ppo(config.ppo, 20, 6, root_key(0)), "cheetah")
+    assert group.collect(actor, root_key(1), None, 0.0)[1] == []
 
 
 def test_a_mirrored_walker_moves_as_the_mirrored_walker():

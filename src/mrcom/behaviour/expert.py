@@ -73,7 +73,13 @@ class Expert:
     def act(
         self, obs: Float[np.ndarray, "N O"], parameters: Float[np.ndarray, "N P"]
     ) -> Float[np.ndarray, "N A"]:
-        """The most likely actions, in [-1, 1].
+        """The most likely actions, in [-1, 1]; arguments as in `mean_action`."""
+        return np.clip(self.mean_action(obs, parameters), -1.0, 1.0)
+
+    def mean_action(
+        self, obs: Float[np.ndarray, "N O"], parameters: Float[np.ndarray, "N P"]
+    ) -> Float[np.ndarray, "N A"]:
+        """The mean of the actions that training draws around; not clipped.
 
         Args:
             obs: plain observations, unpadded, raw units.
@@ -93,7 +99,7 @@ class Expert:
         x = np.clip((x - self.mean) / self.std, -OBS_LIMIT, OBS_LIMIT)
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             x = _silu(x @ weight + bias)
-        return np.clip(x @ self.weights[-1] + self.biases[-1], -1.0, 1.0)
+        return x @ self.weights[-1] + self.biases[-1]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the weight file; a reader never sees half of it."""

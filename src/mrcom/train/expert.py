@@ -17,7 +17,14 @@ from mrcom.core.errors import ConfigError, RunFolderError, TrainingDivergedError
 from mrcom.core.rng import named_keys, root_key
 from mrcom.scenarios.bodies import body as body_named
 from mrcom.train.expert_files import ExpertFiles, Progress, load_checkpoint, save_checkpoint
-from mrcom.train.expert_groups import ASSISTS, DEFAULTS, MIRRORS, ExpertConfig, make_groups
+from mrcom.train.expert_groups import (
+    ASSISTS,
+    DEFAULTS,
+    MIRRORS,
+    ExpertConfig,
+    actor_of,
+    make_groups,
+)
 
 LOG_EVERY_S = 20.0
 
@@ -124,10 +131,11 @@ class _Training:
         assist = ASSISTS.get(self._body)
         weight = config.assist * max(0.0, 1 - progress.env_steps / config.assist_steps)
         key = jax.random.fold_in(self._keys.act, progress.iterations)
+        actor = actor_of(self.state, self._body)
         parts = []
         for number, group in enumerate(self._groups):
             own = jax.random.fold_in(key, number)
-            part, finished = group.collect(self.state, own, assist, weight)
+            part, finished = group.collect(actor, own, assist, weight)
             parts.append(part)
             self._finished += finished
         whole = jax.tree.map(lambda *x: jnp.concatenate(x, axis=1), *parts)

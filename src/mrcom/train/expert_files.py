@@ -14,31 +14,17 @@ from jaxtyping import Float
 
 from mrcom.behaviour.expert import Expert, ExpertPolicy
 from mrcom.behaviour.ppo import PPOState
-from mrcom.behaviour.ppo_networks import MIN_STD, plain_layers
 from mrcom.core.config import difference
 from mrcom.core.errors import CheckpointError
 from mrcom.scenarios.scenario import Scenario
 from mrcom.scenarios.splits import Box, sample_scenarios
 from mrcom.simulate.rollout import rollout
 from mrcom.simulate.simulator import Simulator
+from mrcom.train.expert_groups import export_expert
 
 NUM_EVALUATED = 48
 EVALUATION_STREAM = "expert evaluation"
 """Scenarios drawn under this name are never trained on."""
-
-
-def export_expert(state: PPOState, body: str, record: dict) -> Expert:
-    """The learner's policy as a weight file's content."""
-    layers = plain_layers(state.networks.policy)
-    std = np.maximum(np.sqrt(np.asarray(state.moments.variance)), MIN_STD)
-    return Expert(
-        body,
-        np.asarray(state.moments.mean),
-        std,
-        tuple(np.asarray(w) for w in layers.weights),
-        tuple(np.asarray(b) for b in layers.biases),
-        record,
-    )
 
 
 def evaluate_expert(

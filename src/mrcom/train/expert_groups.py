@@ -2,16 +2,17 @@
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, PRNGKeyArray
 
-from mrcom.behaviour.expert import NUM_PARAMETERS
-from mrcom.behaviour.ppo import PPOConfig, PPOState, Rollout, sample_action
-from mrcom.behaviour.ppo_networks import Mirror
+from mrcom.behaviour.expert import NUM_PARAMETERS, Expert
+from mrcom.behaviour.ppo import PPOConfig, PPOState, Rollout
+from mrcom.behaviour.ppo_networks import MIN_STD, Mirror, plain_layers
 from mrcom.core.errors import ConfigError
 from mrcom.scenarios.bodies import body as body_named
 from mrcom.scenarios.scenario import Scenario
@@ -96,6 +97,35 @@ DEFAULTS: dict[str, ExpertConfig] = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Actor:
+    """The policy as simulations meet it during one horizon."""
+
+    expert: Expert
+    """Gives the mean."""
+    std: Float[np.ndarray, " A"]
+    """Of the actions around it."""
+
+
+def actor_of(state: PPOState, body: str) -> Actor:
+    """The learner's policy with its exploration, in NumPy."""
+    return Actor(export_expert(state, body, {}), np.exp(np.asarray(state.networks.log_std)))
+
+
+def export_expert(state: PPOState, body: str, record: Mapping[str, Any]) -> Expert:
+    """The learner's policy as a weight file's content."""
+    layers = plain_layers(state.networks.policy)
+    std = np.maximum(np.sqrt(np.asarray(state.moments.variance)), MIN_STD)
+    return Expert(
+        body,
+        np.asarray(state.moments.mean),
+        std,
+        tuple(np.asarray(w) for w in layers.weights),
+        tuple(np.asarray(b) for b in layers.biases),
+        record,
+    )
+
+
 class Group:
     """Simulations whose episodes start together, each time with new scenarios."""
 
@@ -121,17 +151,23 @@ class Group:
         self._seed += 1
 
     def collect(
-        self, state: PPOState, key: jax.Array, assist: Assist | None, weight: float
+        self, actor: Actor, key: PRNGKeyArray, assist: Assist | None, weight: float
     ) -> tuple[Rollout, list[tuple[float, float]]]:
-        """One horizon of steps, and (speed share, return) of episodes that it completed."""
+        """One horizon of steps, and (speed share, return) of episodes that it completed.
+
+        The policy runs in NumPy: for a few dozen rows a call into JAX would cost as much as
+        the simulation itself.
+        """
         steps, size = self._config.horizon, self._config.group_size
         body = body_named(self._body)
+        noise = np.asarray(jax.random.normal(key, (steps, size, body.act))) * actor.std
         obs = np.zeros((steps + 1, *self.inputs.shape), np.float32)
         action = np.zeros((steps, size, body.act), np.float32)
         reward = np.zeros((steps, size), np.float32)
         obs[0] = self.inputs
         for t in range(steps):
-            action[t] = sample_action(state, jnp.asarray(obs[t]), key, jnp.asarray(t))
+            seen = obs[t, :, : body.obs]
+            action[t] = actor.expert.mean_action(seen, self._parameters) + noise[t]
             seen, reward[t] = self._simulator.step(np.clip(action[t], -1.0, 1.0))
             self._returns += reward[t]
             obs[t + 1, :, : body.obs], obs[t + 1, :, body.obs :] = seen, self._parameters
