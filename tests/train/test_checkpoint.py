@@ -62,6 +62,13 @@ def test_stop_save_load_continue_equals_not_stopping(saved):
     assert not same(resumed, update(learner()))
 
 
+def test_shapes_do_as_a_template(saved):
+    shapes = eqx.filter_eval_shape(learner)
+    assert same(saved.restore(shapes).state, update(learner()))
+    with pytest.raises(CheckpointError, match="of another model"):
+        saved.restore(eqx.filter_eval_shape(learner, 5))
+
+
 def test_arrays_of_the_host_keep_every_bit_and_type(tmp_path):
     rng = named_generator(0, "host")
     host = {

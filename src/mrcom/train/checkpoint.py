@@ -105,7 +105,8 @@ class Checkpoints:
         """The state of a step, the newest by default.
 
         Args:
-            template: a pytree like the saved one; gives the structure and what is no array.
+            template: a pytree like the saved one, of arrays or, quicker to make, of their
+                shapes (`eqx.filter_eval_shape`); gives the structure and what is no array.
             step: which one.
 
         Raises:

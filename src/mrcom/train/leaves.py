@@ -7,9 +7,11 @@ from typing import Any
 import jax
 import numpy as np
 
+_KINDS_OF_KEY = {"key<rbg>": "rbg", "key<urbg>": "unsafe_rbg", "key<fry>": "threefry2x32"}
+
 
 def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array | np.ndarray | np.generic)
+    return isinstance(leaf, jax.Array | jax.ShapeDtypeStruct | np.ndarray | np.generic)
 
 
 def leaves(tree: Any) -> dict[str, Any]:
@@ -19,7 +21,7 @@ def leaves(tree: Any) -> dict[str, Any]:
 
 
 def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _on_host(leaf: Any) -> np.ndarray:
@@ -27,15 +29,18 @@ def _on_host(leaf: Any) -> np.ndarray:
 
 
 def describe(named: Mapping[str, Any], *, sums: bool = False) -> dict[str, dict[str, Any]]:
-    """Type, shape and, for a random key, kind of each array; its checksum if asked."""
+    """Type, shape and, for a random key, kind of each array; its checksum if asked.
+
+    Without checksums, shapes (`jax.ShapeDtypeStruct`) do as well as arrays.
+    """
     found = {}
     for name, leaf in named.items():
-        array = _on_host(leaf)
+        data = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
         found[name] = {
-            "dtype": str(array.dtype),
-            "shape": list(array.shape),
-            "key": str(jax.random.key_impl(leaf)) if _is_key(leaf) else None,
-            **({"checksum": checksum(array)} if sums else {}),
+            "dtype": str(data.dtype),
+            "shape": list(data.shape),
+            "key": _KINDS_OF_KEY[str(leaf.dtype)] if _is_key(leaf) else None,
+            **({"checksum": checksum(_on_host(leaf))} if sums else {}),
         }
     return found
 
@@ -81,18 +86,17 @@ def by_name(
 
 
 def filled(template: Any, arrays: Mapping[str, np.ndarray]) -> Any:
-    """The template with these arrays, by path, in place of its own."""
+    """The template with these arrays, by path, in place of its own arrays or shapes."""
 
     def fill(path: Any, leaf: Any) -> Any:
         if not _is_array(leaf):
             return leaf
         array = arrays[jax.tree_util.keystr(path)]
         if _is_key(leaf):
-            return jax.random.wrap_key_data(
-                jax.numpy.asarray(array), impl=jax.random.key_impl(leaf)
-            )
+            impl = _KINDS_OF_KEY[str(leaf.dtype)]
+            return jax.random.wrap_key_data(jax.numpy.asarray(array), impl=impl)
         if isinstance(leaf, jax.Array):
             return jax.device_put(array, leaf.sharding, may_alias=False)
-        return array
+        return jax.numpy.array(array) if isinstance(leaf, jax.ShapeDtypeStruct) else array
 
     return jax.tree_util.tree_map_with_path(fill, template)
