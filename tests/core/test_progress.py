@@ -2,6 +2,7 @@
 
 import io
 import re
+import time
 
 from mrcom.core.progress import progress
 
@@ -27,6 +28,20 @@ def test_lines_are_rare():
         for _ in range(1000):
             bar.advance()
     assert len(stream.getvalue().splitlines()) == 1
+
+
+def test_the_time_left_follows_the_pace_of_late(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    stream = io.StringIO()
+    with progress("training", total=100, stream=stream, interval_s=1.0) as bar:
+        clock[0] = 1000.0  # compiling
+        for _ in range(20):
+            clock[0] += 2.0
+            bar.advance()
+    first, *_, late, _ = stream.getvalue().splitlines()
+    assert first == "training: 1/100, 27:33:18 left"  # 99 steps of 1002 s
+    assert late == "training: 20/100, 2:40 left"  # 80 steps of 2 s
 
 
 def test_a_terminal_shows_a_bar_and_a_step_within_a_step_a_second_one():

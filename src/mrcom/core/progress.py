@@ -1,5 +1,6 @@
 """A bar with time left for every long step; plain lines where nobody watches a terminal."""
 
+import collections
 import contextlib
 import functools
 import sys
@@ -32,16 +33,19 @@ class LineBar:
         self._title, self._total, self._stream = title, total, stream
         self._interval_s = interval_s
         self._done, self._text = 0, ""
-        self._start = self._last = time.monotonic()
+        self._start = time.monotonic()
+        # The pace of late, since the first steps often wait for a compiler.
+        self._marks = collections.deque([(self._start, 0)], maxlen=8)
 
     def advance(self, by: int = 1, text: str = "") -> None:
         """Count, and print when the last line is old enough."""
         self._done += by
         self._text = text or self._text
         now = time.monotonic()
-        if now - self._last >= self._interval_s and self._done < self._total:
-            self._last = now
-            left = (now - self._start) * (self._total - self._done) / max(self._done, 1)
+        if now - self._marks[-1][0] >= self._interval_s and self._done < self._total:
+            then, done = self._marks[0]
+            left = (now - then) * (self._total - self._done) / max(self._done - done, 1)
+            self._marks.append((now, self._done))
             self._print(f"{_clock(left)} left")
 
     def close(self) -> None:
