@@ -2,94 +2,38 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from mrcom.agents import acting
-from mrcom.agents.acting import Carry, Filter
+from mrcom.agents.acting import Filter
 from mrcom.agents.agent import Metrics, Windows
+from mrcom.agents.latent_agent import AbstractLatentAgent
 from mrcom.agents.method import Method
+from mrcom.agents.mrcom_config import MRCOM as MRCOM
+from mrcom.agents.mrcom_config import MrComConfig
 from mrcom.behaviour.actor_critic import (
-    ActorCriticConfig,
     ActorCriticState,
-    Dream,
     actor_critic_update,
     dream_with,
     init_actor_critic,
 )
-from mrcom.behaviour.policy import Actor
 from mrcom.core.errors import unknown
 from mrcom.core.rng import named_keys
-from mrcom.core.types import Batch, Layout, Masks, Prompt
+from mrcom.core.types import Batch, Layout
 from mrcom.models.contextual import ContextualConfig, ContextualModel, Posterior
-from mrcom.models.contextual import State as ModelState
 from mrcom.models.world_model import DreamContext
-from mrcom.objectives.kl import KLConfig, balanced_kl
+from mrcom.objectives.kl import balanced_kl
 from mrcom.objectives.meta_state import meta_state_bound, meta_state_reweight
 from mrcom.objectives.meta_value import value_consistency
 from mrcom.objectives.prediction import continue_loss, reconstruction, reward_loss
 from mrcom.objectives.total import total_loss
-
-MRCOM = Method(
-    name="MrCoM",
-    parts=("stoch", "deter", "aux", "context"),
-    # Eq. 16 with lambda = (1, 1, 0.1); reward and continue are our addition, which dreams need.
-    weights=(
-        ("reconstruction", 1.0),
-        ("reward", 1.0),
-        ("continue", 1.0),
-        ("kl_stoch", 1.0),
-        ("kl_aux", 1.0),
-        ("meta_state", 1.0),
-        ("meta_value", 0.1),
-    ),
-)
-"""The whole method. `without(MRCOM, "deter")`, `"context"`, `"meta_state"` and `"meta_value"` are
-the paper's four ablations."""
-
-
-@dataclasses.dataclass(frozen=True)
-class MrComConfig:
-    """Sizes and choices of the method beyond its parts and weights."""
-
-    model: ContextualConfig = ContextualConfig()
-    """The world model."""
-    behaviour: ActorCriticConfig = ActorCriticConfig()
-    """Actor and critics in its dreams."""
-    windows: Windows = Windows()
-    """Which steps make a batch."""
-    kl: KLConfig = KLConfig()
-    """Direction, free nats and balance of the divergences."""
-    meta_state: Literal["reweight", "bound"] = "reweight"
-    """Eq. 12 as printed, or the bound of Eq. 11 with a separately learned prior."""
-    value_samples: int = 4
-    """Draws of the model inside the square of Eq. 15; 0 takes the prior's mean."""
-    value_warmup: int = 200
-    """Updates before Eq. 15 counts: until then values mean nothing."""
-    decoder_std: float = 0.5
-    """Standard deviation of the decoder's Gaussian, in normalised units."""
-    learning_rate: float = 6e-4
-    """Of the world model's Adam."""
-    max_norm: float = 100.0
-    """Longest gradient of the world model; longer ones are shortened to it."""
-    horizon: int = 12
-    """Steps of a dream that the behaviour learns from."""
-    starts: int = 8
-    """Steps of each window that dreams start from."""
-    dream_context: DreamContext = "push"
-    """Whether dreamt steps enter the context."""
-
-    @property
-    def optimizer(self) -> optax.GradientTransformation:
-        """The world model's."""
-        clip = optax.clip_by_global_norm(self.max_norm)
-        return optax.chain(clip, optax.adam(self.learning_rate, eps=1e-8))
 
 
 class MrComState(eqx.Module):
@@ -125,7 +69,7 @@ Term = Callable[[MrComConfig, Forward], Float[Array, "B _"]]
 
 
 @dataclasses.dataclass(frozen=True)
-class MrCom:
+class MrCom(AbstractLatentAgent):
     """The method with its sizes fixed; all that changes is in `MrComState`."""
 
     method: Method
@@ -143,6 +87,11 @@ class MrCom:
     def windows(self) -> Windows:
         """Which steps make a training batch."""
         return self.config.windows
+
+    @property
+    def dream_context(self) -> DreamContext:
+        """Whether dreamt steps enter the context."""
+        return self.config.dream_context
 
     @property
     def dream_steps(self) -> int:
@@ -188,70 +137,6 @@ class MrCom:
         The given state's memory is handed over to the new one: do not use it again.
         """
         return _update((self, batch, key), state)
-
-    def start(self, state: MrComState, masks: Masks, prompt: Prompt) -> Carry:
-        """What is remembered before the first observation: the prompt, as context."""
-        return acting.start(state.filter, masks, prompt)
-
-    def act(
-        self,
-        state: MrComState,
-        carry: Carry,
-        obs: Float[ArrayLike, "N O"],
-        action: Float[ArrayLike, "N A"],
-        reward: Float[ArrayLike, " N"],
-        key: PRNGKeyArray | None,
-    ) -> tuple[Float[Array, "N A"], Carry]:
-        """Take in one step and choose the next action; its mode where `key` is None."""
-        return acting.act(state.filter, self.actor(state), carry, obs, action, reward, key)
-
-    def observe_step(
-        self,
-        state: MrComState,
-        carry: Carry,
-        obs: Float[ArrayLike, "N O"],
-        action: Float[ArrayLike, "N A"],
-        reward: Float[ArrayLike, " N"],
-    ) -> tuple[Float[Array, "N F"], Carry]:
-        """Take in one step without acting; the feature that any policy may read."""
-        return acting.observe_step(state.filter, carry, obs, action, reward, None)
-
-    def actor(self, state: MrComState) -> Actor:
-        """The policy that was learnt in training."""
-        return state.behaviour.actor
-
-    def dream(
-        self,
-        state: MrComState,
-        start: ModelState,
-        actor: Actor,
-        *,
-        horizon: int,
-        key: PRNGKeyArray,
-    ) -> Dream:
-        """Dreams of a frozen model with any actor that reads its features."""
-        context = self.config.dream_context
-        mask = start.act_mask
-        return dream_with(
-            state.model, start, mask, horizon=horizon, key=key, dream_context=context
-        )(actor)
-
-    def predict_open_loop(
-        self,
-        state: MrComState,
-        batch: Batch,
-        *,
-        horizon: int,
-        num_samples: int,
-        key: PRNGKeyArray,
-    ) -> tuple[Float[Array, "K B H O"], Float[Array, "K B H"]]:
-        """Observations (normalised) and rewards of the last steps, dreamt under their actions.
-
-        The model filters all steps before the last `horizon` and sees none of those.
-        """
-        return acting.predict_open_loop(
-            state.filter, batch, key, horizon=horizon, num_samples=num_samples
-        )
 
 
 def _reconstruction(config: MrComConfig, forward: Forward) -> Float[Array, "B T"]:

@@ -1,0 +1,124 @@
+"""MrCoM as data: its parts, its weights, and every choice the paper leaves open."""
+
+import dataclasses
+from typing import Literal
+
+import optax
+
+from mrcom.agents.agent import Windows
+from mrcom.agents.method import Method
+from mrcom.behaviour.actor_critic import ActorCriticConfig
+from mrcom.behaviour.critic import CriticConfig
+from mrcom.behaviour.policy import ActorConfig
+from mrcom.models.context import ContextConfig
+from mrcom.models.contextual import ContextualConfig
+from mrcom.models.world_model import DreamContext
+from mrcom.objectives.kl import KLConfig
+
+MRCOM = Method(
+    name="MrCoM",
+    parts=("stoch", "deter", "aux", "context"),
+    # Eq. 16 with lambda = (1, 1, 0.1); reward and continue are our addition, which dreams need.
+    weights=(
+        ("reconstruction", 1.0),
+        ("reward", 1.0),
+        ("continue", 1.0),
+        ("kl_stoch", 1.0),
+        ("kl_aux", 1.0),
+        ("meta_state", 1.0),
+        ("meta_value", 0.1),
+    ),
+)
+"""The whole method. `without(MRCOM, "deter")`, `"context"`, `"meta_state"` and `"meta_value"` are
+the paper's four ablations."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MrComConfig:
+    """Sizes and choices of the method beyond its parts and weights."""
+
+    model: ContextualConfig = ContextualConfig()
+    """The world model."""
+    behaviour: ActorCriticConfig = ActorCriticConfig()
+    """Actor and critics in its dreams."""
+    windows: Windows = Windows()
+    """Which steps make a batch."""
+    kl: KLConfig = KLConfig()
+    """Direction, free nats and balance of the divergences."""
+    meta_state: Literal["reweight", "bound"] = "reweight"
+    """Eq. 12 as printed, or the bound of Eq. 11 with a separately learned prior."""
+    value_samples: int = 4
+    """Draws of the model inside the square of Eq. 15; 0 takes the prior's mean."""
+    value_warmup: int = 200
+    """Updates before Eq. 15 counts: until then values mean nothing."""
+    decoder_std: float = 0.5
+    """Standard deviation of the decoder's Gaussian, in normalised units."""
+    learning_rate: float = 6e-4
+    """Of the world model's Adam."""
+    max_norm: float = 100.0
+    """Longest gradient of the world model; longer ones are shortened to it."""
+    horizon: int = 12
+    """Steps of a dream that the behaviour learns from."""
+    starts: int = 8
+    """Steps of each window that dreams start from."""
+    dream_context: DreamContext = "push"
+    """Whether dreamt steps enter the context."""
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        """The world model's."""
+        clip = optax.clip_by_global_norm(self.max_norm)
+        return optax.chain(clip, optax.adam(self.learning_rate, eps=1e-8))
+
+
+def _sized(
+    *,
+    stoch: int,
+    deter: int,
+    aux: int,
+    units: int,
+    width: int,
+    actor: int,
+    critic: int,
+    windows: Windows,
+    starts: int,
+    horizon: int,
+) -> MrComConfig:
+    return MrComConfig(
+        model=ContextualConfig(
+            stoch=stoch,
+            deter=deter,
+            aux=aux,
+            units=units,
+            aux_units=min(units, 128),
+            context=ContextConfig(width=width, window=windows.context),
+        ),
+        behaviour=ActorCriticConfig(
+            actor=ActorConfig(units=actor), critic=CriticConfig(units=critic)
+        ),
+        windows=windows,
+        starts=starts,
+        horizon=horizon,
+    )
+
+
+SIZES = {
+    "debug": _sized(
+        stoch=4, deter=8, aux=4, units=16, width=12, actor=16, critic=16,
+        windows=Windows(scenarios=4, length=8), starts=2, horizon=3,
+    ),
+    "tiny": _sized(
+        stoch=32, deter=128, aux=16, units=128, width=96, actor=128, critic=64,
+        windows=Windows(length=32), starts=8, horizon=12,
+    ),
+    "small": _sized(
+        stoch=32, deter=256, aux=16, units=256, width=96, actor=256, critic=128,
+        windows=Windows(length=32), starts=16, horizon=15,
+    ),
+    "full": _sized(
+        stoch=32, deter=512, aux=32, units=256, width=192, actor=256, critic=256,
+        windows=Windows(length=64), starts=32, horizon=15,
+    ),
+}  # fmt: skip
+"""Sizes by name. stoch 32, aux 16 to 32, deter 256 to 512, width 96 or 192 are the
+specification's; `debug` and `tiny` are smaller so that two cores finish in minutes."""

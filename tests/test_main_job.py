@@ -1,0 +1,146 @@
+"""The main job at the smallest budget: every stage, interruption, and loading in Python."""
+
+import json
+import re
+from pathlib import Path
+
+import equinox as eqx
+import numpy as np
+import pytest
+
+import mrcom
+from mrcom.agents.mrcom import MRCOM
+from mrcom.agents.presets import budget
+from mrcom.cli.main import main
+from mrcom.core.errors import CheckpointError, RunFolderError, TrainingDivergedError
+from mrcom.evaluate.scores import read_scores
+from mrcom.scenarios.splits import split
+from mrcom.train import loop
+from mrcom.train.log import read_log
+from mrcom.train.run_folder import open_run
+from mrcom.train.settings import RunConfig
+
+pytestmark = pytest.mark.slow
+
+CONFIG = RunConfig(MRCOM, budget("debug"), split("table1-d-shell"), size="debug", seed=3)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The folder of a finished demo."""
+    path = tmp_path_factory.mktemp("runs") / "demo"
+    assert main(["demo", "--budget", "debug", "--run-dir", str(path), "--seed", "3"]) == 0
+    return path
+
+
+def test_the_demo_leaves_claims_scores_figures_and_a_report(demo):
+    claims = json.loads((demo / "summary.json").read_text())["claims"]
+    assert claims and all(set(c) == {"name", "holds", "value", "needed"} for c in claims)
+    for picture in ("dreams_hopper", "dreams_walker", "dreams_cheetah", "learning_curves"):
+        assert (demo / "figures" / f"{picture}.png").stat().st_size > 10_000
+    assert "Return by target scenario" in (demo / "report.md").read_text()
+
+
+def test_every_policy_is_judged_in_every_target_and_episode(demo):
+    amount = budget("debug")
+    scores = read_scores(demo / "scores.jsonl")
+    methods = {score.method for score in scores}
+    assert methods == {"random", "expert", "behaviour", "adapted", "sac"}
+    num_targets = 3 * (amount.targets_inside + amount.targets_outside)
+    assert len(scores) == len(methods) * num_targets * amount.evaluation_episodes
+    steps = {score.method: score.env_steps for score in scores}
+    assert steps["adapted"] == steps["sac"] == amount.adapt_steps
+
+
+def test_every_line_of_the_log_has_the_four_counters(demo):
+    for record in read_log(demo / "metrics.jsonl"):
+        assert {"env_steps", "dream_steps", "updates", "episodes"} <= record.keys()
+
+
+def test_a_run_folder_that_exists_is_refused(demo, capsys):
+    assert main(["demo", "--budget", "debug", "--run-dir", str(demo)]) == 2
+    assert re.fullmatch(r"error: .*--resume .*\n", capsys.readouterr().err)
+
+
+def test_resuming_with_other_settings_is_refused_and_names_them(demo, capsys):
+    assert main(["train", "--resume", str(demo), "--seed", "4"]) == 2
+    assert "seed" in capsys.readouterr().err
+
+
+def test_resuming_a_finished_demo_changes_no_score(demo):
+    before = read_scores(demo / "scores.jsonl")
+    assert main(["demo", "--resume", str(demo)]) == 0
+    assert read_scores(demo / "scores.jsonl") == before
+
+
+def test_a_checkpoint_alone_is_enough_to_act(demo, tmp_path):
+    """What the README shows."""
+    (demo / "config.json").rename(tmp_path / "config.json")
+    (tmp_path / "checkpoints").symlink_to(demo / "checkpoints")
+    (tmp_path / "adapted").symlink_to(demo / "adapted")
+    try:
+        run = mrcom.load(tmp_path)
+        for name in ("behaviour", "adapted"):
+            env, policy = run.env(), run.policy(name=name)
+            obs, reward = env.reset(), None
+            for _ in range(3):
+                obs, reward = env.step(policy(obs, reward))
+            assert np.isfinite(obs).all() and reward.shape == (env.num,)
+        with pytest.raises(mrcom.core.errors.ConfigError, match="adapted"):
+            run.policy(name="adaptd")
+    finally:
+        (tmp_path / "config.json").rename(demo / "config.json")
+
+
+def test_a_checkpoint_of_another_shape_is_refused(demo):
+    run = loop.open_trained(open_run(demo))
+    other = loop._begin(CONFIG.__class__(MRCOM, budget("debug"), CONFIG.split, size="tiny"), None)
+    with pytest.raises(CheckpointError):
+        loop._restore(other, loop.Checkpoints(run.folder.checkpoints))
+
+
+def test_stopping_and_going_on_equals_not_stopping(tmp_path, monkeypatch):
+    whole = loop.train(CONFIG, tmp_path / "whole")
+    collect, calls = loop._collect_phase, []
+
+    def interrupted(*args):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        collect(*args)
+
+    monkeypatch.setattr(loop, "_collect_phase", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        loop.train(CONFIG, tmp_path / "halves")
+    monkeypatch.setattr(loop, "_collect_phase", collect)
+    halves = loop.train(CONFIG, tmp_path / "halves", resume=True)
+    assert eqx.tree_equal(whole.state, halves.state)
+    assert halves.counters == whole.counters
+    one, two = whole.experience.state_dict(), halves.experience.state_dict()
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+    drop = lambda record: {k: v for k, v in record.items() if k != "wall_s"}
+    logs = [read_log(tmp_path / name / "metrics.jsonl") for name in ("whole", "halves")]
+    assert [drop(r) for r in logs[0]] == [drop(r) for r in logs[1]]
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
+    sample, calls = loop.sample_batch, []
+
+    def spoilt(*args, **kwargs):
+        batch = sample(*args, **kwargs)
+        calls.append(1)
+        if len(calls) < 6:
+            return batch
+        return eqx.tree_at(lambda b: b.reward, batch, batch.reward.at[1].set(np.nan))
+
+    monkeypatch.setattr(loop, "sample_batch", spoilt)
+    with pytest.raises(TrainingDivergedError, match=r"'reward'.*update 5.*scenario (hop|wal|che)"):
+        loop.train(CONFIG, tmp_path / "run")
+    kept = loop.open_trained(open_run(tmp_path / "run"))
+    assert kept.counters.updates == 4
+    assert np.isfinite(np.asarray(kept.state.behaviour.return_range))
+
+
+def test_an_unknown_run_is_refused(tmp_path):
+    with pytest.raises(RunFolderError):
+        mrcom.load(Path(tmp_path) / "nothing")
