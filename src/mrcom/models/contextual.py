@@ -179,11 +179,11 @@ class ContextualModel(AbstractWorldModel):
 
     def next_features(
         self, posterior: Posterior, *, num_samples: int, key: PRNGKeyArray | None
-    ) -> Float[Array, "K B T-1 F"]:
-        """One-step predictions of every filtered step but the first, with the real actions.
+    ) -> Float[Array, "K B _ F"]:
+        """One-step predictions [K, B, T - 1, F] of every filtered step but the first.
 
-        Entry [:, :, t] are `num_samples` draws of step t + 1's feature given the filtered state
-        of step t and the action that really followed; where `key` is None, one entry made of
+        Entries [:, :, t] are `num_samples` draws of step t + 1's feature given the filtered state
+        of step t and the action that really followed; where `key` is None, one draw made of
         the priors' means. Gradients reach the priors, the cell, the context and the states.
         """
         stoch, aux = (

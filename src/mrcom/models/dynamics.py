@@ -146,7 +146,10 @@ class LatentDynamics(eqx.Module):
         """The next memory for K draws of u each; its own share is computed once."""
         actions = jnp.broadcast_to(action[None], (*stoch.shape[:-1], action.shape[-1]))
         shares = self.cell.project(jnp.concatenate([stoch, actions], axis=-1))
-        return self.cell.gate(shares + self.cell.remember(deter)[None], deter[None])
+        shares = shares + self.cell.remember(deter)[None]
+        return self.cell.gate(
+            shares, jnp.broadcast_to(deter[None], (*stoch.shape[:-1], deter.shape[-1]))
+        )
 
     def _normal(self, raw: Float[Array, "*B P"]) -> Normal:
         return normal_of(raw, self.config.min_std)

@@ -1,0 +1,44 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mrcom.core.rng import root_key
+from mrcom.nn.mlp import MLP, Linear, RMSNorm
+
+X = jax.random.normal(root_key(0), (2, 3, 5))
+
+
+def test_a_linear_map_by_hand_on_the_last_axis_of_any_array():
+    linear = Linear(5, 4, key=root_key(1))
+    np.testing.assert_allclose(
+        linear(X)[1, 2], X[1, 2] @ linear.weight + linear.bias, rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_allclose(linear(X[1, 2]), linear(X)[1, 2], rtol=1e-5, atol=1e-6)
+
+
+def test_weights_start_with_the_variance_of_one_over_inputs():
+    weight = Linear(400, 300, key=root_key(1)).weight
+    np.testing.assert_allclose(jnp.std(weight), 400**-0.5, rtol=0.02)
+
+
+def test_scale_zero_starts_at_zero():
+    assert not jnp.any(MLP(5, 8, 1, 4, key=root_key(1), out_scale=0.0)(X))
+
+
+def test_a_normalised_vector_has_root_mean_square_one_times_scale():
+    y = 2.0 * RMSNorm(5)(1000.0 * X)
+    np.testing.assert_allclose(jnp.sqrt(jnp.mean(y**2, axis=-1)), 2.0, rtol=1e-5)
+
+
+def test_a_perceptron_is_linear_norm_silu_linear():
+    mlp = MLP(5, 8, 1, 4, key=root_key(1))
+    hidden = X @ mlp.hidden[0].weight
+    hidden = hidden / jnp.sqrt(jnp.mean(hidden**2, -1, keepdims=True))
+    expected = (hidden * jax.nn.sigmoid(hidden)) @ mlp.out.weight
+    np.testing.assert_allclose(mlp(X), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_layers_start_different():
+    mlp = MLP(8, 8, 2, 8, key=root_key(1))
+    assert not jnp.allclose(mlp.hidden[0].weight, mlp.hidden[1].weight)
+    assert not jnp.allclose(mlp.hidden[1].weight, mlp.out.weight)
