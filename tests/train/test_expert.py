@@ -17,6 +17,7 @@ from mrcom.simulate.herd import Herd
 from mrcom.train.expert import train_expert
 from mrcom.train.expert_files import Progress, by_speed, load_checkpoint, save_checkpoint
 from mrcom.train.expert_groups import MIRRORS, ExpertConfig, Group, actor_of, hopper_stance
+from mrcom.train.expert_table import ExpertTable
 
 TINY = ExpertConfig(
     PPOConfig(hidden=(8,), epochs=1, minibatches=2), groups=2, group_size=2, horizon=20
@@ -159,3 +160,15 @@ def test_evaluation_scenarios_are_not_trained_on():
 
     seen = sample_scenarios("cheetah", Box(20, 100), 2, 0, stream=EVALUATION_STREAM)
     assert not trained & {s.hash for s in seen}
+
+
+def test_the_table_has_a_row_for_every_speed_and_a_mean():
+    values = np.arange(6.0).reshape(1, 2, 3)
+    table = ExpertTable("hopper", (20.0,), values, np.zeros_like(values))
+    assert table.lines() == [
+        "| target [m/s] | expert, alpha 20 % | random |",
+        "| --- | --- | --- |",
+        "| 0.00 - 1.00 | 1 (0) | 0 |",
+        "| 1.00 - 2.00 | 4 (3) | 0 |",
+        "| **all** | **2 (0)** | **0** |",
+    ]
