@@ -14,8 +14,8 @@ from typing import Any
 from mrcom.core.errors import RunFolderError
 
 GIB = 2**30
-# A process with JAX, MuJoCo and the compiled learner, without replay and checkpoints.
-BASE_BYTES = 2 * GIB
+# JAX, MuJoCo, compiled learners and their states; 1.8 GiB were seen at `tiny`, replay included.
+BASE_BYTES = 5 * GIB // 2
 REMAKE = "run `make clean setup` for a fresh .venv from the lock"
 
 
@@ -82,8 +82,10 @@ def check_threads() -> list[Check]:
 def check_memory() -> list[Check]:
     """Free memory against what each budget needs."""
     from mrcom.agents.presets import BUDGETS
+    from mrcom.replay.store import bytes_per_episode
     from mrcom.scenarios.bodies import BODIES
     from mrcom.scenarios.layout import layout_of
+    from mrcom.train.settings import RunConfig
 
     free = memory_available()
     if free is None:
@@ -91,10 +93,11 @@ def check_memory() -> list[Check]:
     layout = layout_of(tuple(BODIES))
     checks = []
     for budget in BUDGETS.values():
-        episodes = (budget.random_rounds + budget.rounds) * budget.scenarios * len(BODIES)
-        one_step = 4 * (layout.obs + layout.act + 1) + 1
+        rounds = budget.random_rounds + budget.expert_rounds + budget.rounds
+        episodes = rounds * budget.scenarios * len(BODIES)
+        replay = episodes * bytes_per_episode(layout, budget.episode_steps + 1)
         # Twice: once in memory and once more while a checkpoint is written.
-        need = BASE_BYTES + 2 * episodes * (budget.episode_steps + 1) * one_step
+        need = BASE_BYTES + 2 * min(replay, RunConfig.replay_bytes)
         found = f"{free / GIB:.1f} GiB free, about {need / GIB:.1f} needed"
         if free >= need:
             checks.append(Check(f"memory for {budget.name}", "ok", found))
