@@ -1,7 +1,9 @@
 """The main job at the smallest budget: every stage, interruption, and loading in Python."""
 
+import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 
 import equinox as eqx
@@ -12,11 +14,11 @@ import mrcom
 from mrcom.agents.mrcom import MRCOM
 from mrcom.agents.presets import budget
 from mrcom.cli.main import main
-from mrcom.core.errors import CheckpointError, RunFolderError, TrainingDivergedError
+from mrcom.core.errors import CheckpointError, ConfigError, RunFolderError, TrainingDivergedError
 from mrcom.evaluate.scores import read_scores
 from mrcom.scenarios.splits import split
 from mrcom.train import loop
-from mrcom.train.log import read_log
+from mrcom.train.log import Counters, read_log
 from mrcom.train.run_folder import open_run
 from mrcom.train.settings import RunConfig
 
@@ -73,28 +75,40 @@ def test_resuming_a_finished_demo_changes_no_score(demo):
     assert read_scores(demo / "scores.jsonl") == before
 
 
+def test_the_example_of_the_readme_runs(demo, tmp_path, monkeypatch):
+    readme = (Path(mrcom.__file__).parents[2] / "README.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "demo").symlink_to(demo)
+    space: dict = {}
+    monkeypatch.chdir(tmp_path)
+    exec(example, space)
+    assert np.isfinite(space["obs"]).all()
+    assert space["reward"].shape == (space["env"].num,)
+
+
 def test_a_checkpoint_alone_is_enough_to_act(demo, tmp_path):
-    """What the README shows."""
-    (demo / "config.json").rename(tmp_path / "config.json")
-    (tmp_path / "checkpoints").symlink_to(demo / "checkpoints")
-    (tmp_path / "adapted").symlink_to(demo / "adapted")
-    try:
-        run = mrcom.load(tmp_path)
-        for name in ("behaviour", "adapted"):
-            env, policy = run.env(), run.policy(name=name)
-            obs, reward = env.reset(), None
-            for _ in range(3):
-                obs, reward = env.step(policy(obs, reward))
-            assert np.isfinite(obs).all() and reward.shape == (env.num,)
-        with pytest.raises(mrcom.core.errors.ConfigError, match="adapted"):
-            run.policy(name="adaptd")
-    finally:
-        (tmp_path / "config.json").rename(demo / "config.json")
+    for name in ("checkpoints", "adapted"):
+        shutil.copytree(demo / name, tmp_path / name)
+    run = mrcom.load(tmp_path)
+    env, policy = run.env(), run.policy(name="adapted")
+    obs, reward = env.step(policy(env.reset()))
+    assert np.isfinite(policy(obs, reward)).all()
+    with pytest.raises(ConfigError, match="'adapted'"):
+        run.policy(name="adaptd")
+
+
+def test_every_logged_name_is_explained(demo):
+    page = (Path(mrcom.__file__).parents[2] / "docs" / "metrics.md").read_text()
+    fixed = {"stage", "wall_s", *vars(Counters())}
+    names = {name for record in read_log(demo / "metrics.jsonl") for name in record}
+    for name in names - fixed:
+        assert f"`{name}`" in page or f"`{name.split('/')[0]}/" in page, name
 
 
 def test_a_checkpoint_of_another_shape_is_refused(demo):
     run = loop.open_trained(open_run(demo))
-    other = loop._begin(CONFIG.__class__(MRCOM, budget("debug"), CONFIG.split, size="tiny"), None)
+    other = loop._begin(dataclasses.replace(run.config, size="tiny"), run.folder)
     with pytest.raises(CheckpointError):
         loop._restore(other, loop.Checkpoints(run.folder.checkpoints))
 

@@ -86,7 +86,8 @@ def learning():
 def test_the_same_seed_gives_the_same_numbers_to_the_bit(learning):
     (_, one, seen), (_, two, again) = learning
     assert eqx.tree_equal(one, two)
-    assert all(np.array_equal(a[name], b[name]) for a, b in zip(seen, again, strict=True) for name in a)
+    for a, b in zip(seen, again, strict=True):
+        assert all(np.array_equal(a[name], b[name]) for name in a)
 
 
 def test_every_part_learns(learning):

@@ -53,7 +53,7 @@ class MrComConfig:
     """Updates before Eq. 15 counts: until then values mean nothing."""
     decoder_std: float = 0.5
     """Standard deviation of the decoder's Gaussian, in normalised units."""
-    learning_rate: float = 6e-4
+    learning_rate: float = 4e-4
     """Of the world model's Adam."""
     max_norm: float = 100.0
     """Longest gradient of the world model; longer ones are shortened to it."""
@@ -83,7 +83,10 @@ def _sized(
     windows: Windows,
     starts: int,
     horizon: int,
+    hurry: float = 1.0,
 ) -> MrComConfig:
+    """The method at a size; `hurry` multiplies all learning rates."""
+    rates = ActorCriticConfig(), CriticConfig(), MrComConfig()
     return MrComConfig(
         model=ContextualConfig(
             stoch=stoch,
@@ -94,8 +97,11 @@ def _sized(
             context=ContextConfig(width=width, window=windows.context),
         ),
         behaviour=ActorCriticConfig(
-            actor=ActorConfig(units=actor), critic=CriticConfig(units=critic)
+            actor=ActorConfig(units=actor),
+            critic=CriticConfig(units=critic, learning_rate=hurry * rates[1].learning_rate),
+            learning_rate=hurry * rates[0].learning_rate,
         ),
+        learning_rate=hurry * rates[2].learning_rate,
         windows=windows,
         starts=starts,
         horizon=horizon,
@@ -109,7 +115,7 @@ SIZES = {
     ),
     "tiny": _sized(
         stoch=32, deter=128, aux=16, units=128, width=96, actor=128, critic=64,
-        windows=Windows(length=32), starts=8, horizon=12,
+        windows=Windows(length=32), starts=8, horizon=12, hurry=3.0,
     ),
     "small": _sized(
         stoch=32, deter=256, aux=16, units=256, width=96, actor=256, critic=128,
@@ -121,4 +127,5 @@ SIZES = {
     ),
 }  # fmt: skip
 """Sizes by name. stoch 32, aux 16 to 32, deter 256 to 512, width 96 or 192 are the
-specification's; `debug` and `tiny` are smaller so that two cores finish in minutes."""
+specification's; `debug` and `tiny` are smaller, and learn with larger steps, so that two cores
+finish in minutes."""

@@ -10,6 +10,7 @@ import numpy as np
 from mrcom.agents.agent import AgentPolicy
 from mrcom.agents.presets import Budget
 from mrcom.behaviour.expert import ExpertPolicy
+from mrcom.behaviour.sac import SACConfig
 from mrcom.core.config import to_json
 from mrcom.core.progress import progress
 from mrcom.core.rng import named_generator, named_keys, root_key
@@ -45,9 +46,12 @@ from mrcom.train.loop import Run, prompts_for
 from mrcom.train.run_folder import write_json
 from mrcom.train.settings import Target, target_scenarios, worlds_of
 
-ADAPTED = AdaptConfig()
+# Both learn fast and explore little, because there are few updates; new critics get the first
+# ones for themselves, before they may change a policy that was learnt in training.
+_SAC = SACConfig(critic_rate=1e-3, init_temperature=0.01, temperature_rate=1e-3)
+ADAPTED = AdaptConfig(sac=dataclasses.replace(_SAC, actor_start=300))
 """The paper's adaptation: dreams of the frozen model."""
-CONTROL = AdaptConfig(name="sac", policy_init="scratch", real_share=1.0)
+CONTROL = AdaptConfig(name="sac", policy_init="scratch", real_share=1.0, sac=_SAC)
 """SAC from scratch on the same real steps with as many updates: does the world model help?"""
 
 DREAMT = 8

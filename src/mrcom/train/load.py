@@ -14,8 +14,9 @@ from mrcom.scenarios.scenario import Scenario
 from mrcom.simulate.rollout import Policy
 from mrcom.simulate.simulator import Simulator
 from mrcom.train.adapted import adapted_names, adapted_policy
+from mrcom.train.checkpoint import Checkpoints
 from mrcom.train.loop import Run, open_trained, prompts_for
-from mrcom.train.run_folder import open_run
+from mrcom.train.run_folder import RunFolder, open_run
 from mrcom.train.settings import target_scenarios, worlds_of
 
 
@@ -114,4 +115,7 @@ def load(path: str | pathlib.Path) -> LoadedRun:
         RunFolderError: there is no run.
         CheckpointError: it has no checkpoint, or one that does not fit this version.
     """
-    return LoadedRun(open_trained(open_run(pathlib.Path(path))))
+    folder = RunFolder(pathlib.Path(path))
+    if not Checkpoints(folder.checkpoints).steps():
+        open_run(folder.path)
+    return LoadedRun(open_trained(folder))

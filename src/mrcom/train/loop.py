@@ -3,8 +3,10 @@
 import dataclasses
 import math
 import pathlib
+import sys
 from typing import Any
 
+import equinox as eqx
 import jax
 
 from mrcom.agents.agent import Agent
@@ -16,7 +18,7 @@ from mrcom.core.rng import named_generator, named_keys, root_key
 from mrcom.core.types import Batch, Prompt, Steps
 from mrcom.replay.normaliser import empty_normaliser
 from mrcom.replay.prompts import make_prompts
-from mrcom.replay.store import Store
+from mrcom.replay.store import Store, bytes_per_episode, capacity_within
 from mrcom.replay.windows import sample_batch
 from mrcom.simulate.rollout import RandomPolicy, rollout
 from mrcom.simulate.simulator import Simulator
@@ -68,10 +70,22 @@ def train(config: RunConfig, run_dir: pathlib.Path, *, resume: bool = False) -> 
         RunFolderError: the folder exists (or, with `resume`, holds another configuration).
         TrainingDivergedError: a loss or a simulation is not finite.
     """
+    worlds = training_worlds(config)
+    num, capacity = len(worlds.scenarios), replay_capacity(config, worlds)
+    size = num * capacity * bytes_per_episode(worlds.layout, config.budget.episode_steps + 1)
     folder = create_run(run_dir, config, resume=resume)
+    print(
+        f"{folder.path}: {num} training scenarios; replay takes {size / 1e6:.0f} MB of at most "
+        f"{config.replay_bytes / 1e6:.0f} MB, {capacity} episodes of each",
+        file=sys.stderr,
+    )
     run = _begin(config, folder)
     checkpoints = Checkpoints(folder.checkpoints)
-    position = _restore(run, checkpoints) if resume and checkpoints.steps() else 0
+    position = 0
+    if resume and checkpoints.steps():
+        position = _restore(run, checkpoints)
+    else:
+        run.state = run.agent.init(_init_key(config))
     simulator = Simulator(run.worlds.scenarios, layout=run.worlds.layout)
     total = config.budget.updates
     with (
@@ -98,6 +112,18 @@ def open_trained(folder: RunFolder, step: int | None = None) -> Run:
     run = _begin(config, folder)
     _restore(run, checkpoints, step)
     return run
+
+
+def replay_capacity(config: RunConfig, worlds: Worlds) -> int:
+    """Episodes of each scenario that are kept: all that are collected, if memory allows.
+
+    Raises:
+        ConfigError: the memory cannot hold one episode of each scenario.
+    """
+    budget, num = config.budget, len(worlds.scenarios)
+    rounds = budget.random_rounds + budget.expert_rounds + budget.rounds
+    steps = budget.episode_steps + 1
+    return min(rounds, capacity_within(config.replay_bytes, num, worlds.layout, steps))
 
 
 def prompts_for(config: RunConfig, agent: Agent, worlds: Worlds, *, seed: int) -> Prompt:
@@ -140,7 +166,7 @@ def _begin(config: RunConfig, folder: RunFolder) -> Run:
         len(worlds.scenarios),
         worlds.layout,
         steps=budget.episode_steps + 1,
-        capacity=min(budget.random_rounds + budget.expert_rounds + budget.rounds, 64),
+        capacity=replay_capacity(config, worlds),
     )
     none = make_prompts(
         "none",
@@ -149,8 +175,13 @@ def _begin(config: RunConfig, folder: RunFolder) -> Run:
         window=agent.windows.context,
     )
     experience = Experience(store, empty_normaliser(worlds.layout), none)
-    state = agent.init(named_keys(root_key(config.seed), "init").init)
+    # Shapes only: a run that goes on reads its numbers from a checkpoint.
+    state = eqx.filter_eval_shape(agent.init, _init_key(config))
     return Run(config, folder, worlds, agent, state, experience, Counters())
+
+
+def _init_key(config: RunConfig) -> PRNGKeyArray:
+    return named_keys(root_key(config.seed), "init").init
 
 
 def _collect_phase(run: Run, simulator: Simulator, log: Log) -> None:

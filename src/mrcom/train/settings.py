@@ -36,6 +36,8 @@ class RunConfig:
     """Whether agents see the last reward; the papers' equations do not show it."""
     prompt: str = "expert"
     """What fills the context at first: expert, own or none."""
+    replay_bytes: int = 2_000_000_000
+    """Memory that experience may take; the oldest episodes make room for new ones."""
 
     def __post_init__(self):
         if self.prompt not in ("expert", "own", "none"):
