@@ -8,6 +8,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+from jaxtyping import PRNGKeyArray
 
 from mrcom.agents.agent import Agent
 from mrcom.agents.build import build_agent
