@@ -36,6 +36,9 @@ class ExpertConfig:
     """Simulations in a group, all different bodies."""
     horizon: int = 50
     """Steps between updates; divides an episode."""
+    episode_steps: int = Simulator.episode_steps
+    """Steps before new scenarios and initial states. Shorter episodes practise getting up more
+    often; the limit never ends a value."""
     assist: float = 0.0
     """Weight at the start of a body's helping reward, where it has one."""
     assist_steps: float = 1e6
@@ -46,14 +49,14 @@ class ExpertConfig:
     """Seconds between checkpoints."""
 
     def __post_init__(self) -> None:
-        if Simulator.episode_steps % self.horizon:
+        if self.episode_steps % self.horizon:
             near = min(
-                (d for d in range(1, 1001) if Simulator.episode_steps % d == 0),
+                (d for d in range(1, self.episode_steps + 1) if self.episode_steps % d == 0),
                 key=lambda d: abs(d - self.horizon),
             )
             raise ConfigError(
                 f"ExpertConfig.horizon={self.horizon} must divide an episode of "
-                f"{Simulator.episode_steps} steps; the nearest is {near}."
+                f"{self.episode_steps} steps; the nearest is {near}."
             )
 
 
@@ -155,6 +158,8 @@ class Group:
     ) -> tuple[Rollout, list[tuple[float, float]]]:
         """One horizon of steps, and (speed share, return) of episodes that it completed.
 
+        Returns of shorter episodes are scaled to the length of a whole one.
+
         The policy runs in NumPy: for a few dozen rows a call into JAX would cost as much as
         the simulation itself.
         """
@@ -177,12 +182,11 @@ class Group:
         self.inputs = obs[-1]
         self._age += steps
         finished = []
-        if self._age >= Simulator.episode_steps:
+        if self._age >= self._config.episode_steps:
             # The last observation stays in this rollout: the limit does not end its value.
             if self._whole:
-                finished = list(
-                    zip(self._parameters[:, 0].tolist(), self._returns.tolist(), strict=True)
-                )
+                returns = self._returns * (Simulator.episode_steps / self._config.episode_steps)
+                finished = list(zip(self._parameters[:, 0].tolist(), returns.tolist(), strict=True))
             self._simulator.set_scenarios(self._draw())
             self._begin()
         whole = Rollout(
@@ -195,7 +199,7 @@ def make_groups(
     body: str, config: ExpertConfig, seed: int, iterations: int, num_threads: int | None
 ) -> list[Group]:
     """Groups with evenly spread ages; resumed ones draw scenarios of their own."""
-    chunks = Simulator.episode_steps // config.horizon
+    chunks = config.episode_steps // config.horizon
     threads = num_threads or len(os.sched_getaffinity(0))
     return [
         Group(
