@@ -17,8 +17,12 @@ def build_agent(
     layout: Layout,
     num_scenarios: int,
     observe_reward: bool = True,
+    updates: int = 0,
 ) -> Agent:
     """The agent of a method.
+
+    Args:
+        updates: that it will make in all, if known: its learning rate falls over them.
 
     Raises:
         ConfigError: no such size, or terms or parts that the method's model does not know.
@@ -27,4 +31,6 @@ def build_agent(
         raise unknown("size", size, SIZES)
     config = SIZES[size]
     model = dataclasses.replace(config.model, observe_reward=observe_reward)
-    return MrCom(method, dataclasses.replace(config, model=model), layout, num_scenarios)
+    steps = updates * config.model_steps
+    config = dataclasses.replace(config, model=model, decay_steps=steps)
+    return MrCom(method, config, layout, num_scenarios)

@@ -24,7 +24,7 @@ from mrcom.behaviour.actor_critic import (
     dream_with,
     init_actor_critic,
 )
-from mrcom.core.errors import unknown
+from mrcom.core.errors import ConfigError, unknown
 from mrcom.core.rng import named_keys
 from mrcom.core.types import Batch, Layout
 from mrcom.models.contextual import ContextualConfig, ContextualModel, Posterior
@@ -82,6 +82,12 @@ class MrCom(AbstractLatentAgent):
             if name not in TERMS:
                 raise unknown("loss term", name, TERMS)
         self.config.model.check_behaviour()
+        rows = min(self.windows.scenarios, self.num_scenarios) * self.windows.per_scenario
+        if rows % self.config.model_steps:
+            raise ConfigError(
+                f"A batch of {rows} rows cannot be shared equally by model_steps="
+                f"{self.config.model_steps}; choose a divisor of {rows}, such as 1."
+            )
 
     @property
     def windows(self) -> Windows:
@@ -95,7 +101,7 @@ class MrCom(AbstractLatentAgent):
 
     @property
     def dream_steps(self) -> int:
-        """Dreamt steps of one update."""
+        """Dreamt steps of one update, as long as all scenarios have data."""
         rows = min(self.windows.scenarios, self.num_scenarios) * self.windows.per_scenario
         return rows * self.config.starts * self.config.horizon
 
@@ -223,6 +229,34 @@ def model_loss(
     return total_loss(terms, weights), (posterior, terms)
 
 
+def _model_steps(
+    agent: MrCom, state: MrComState, batch: Batch, key: PRNGKeyArray
+) -> tuple[ContextualModel, Any, tuple[Posterior, dict[str, Array], Array]]:
+    """Steps of the world model on equal shares of a batch, and what they were made from."""
+    num = agent.config.model_steps
+    shares = jax.tree.map(lambda x: x.reshape(num, -1, *x.shape[1:]), batch)
+    # What is not an array cannot be carried through the loop.
+    arrays, rest = eqx.partition(state.model, eqx.is_array)
+
+    def step(carry: tuple[Any, Any], given: tuple[Array, Batch]) -> tuple[Any, Any]:
+        number, share = given
+        model = eqx.combine(carry[0], rest)
+        (_, (posterior, terms)), grads = eqx.filter_value_and_grad(model_loss, has_aux=True)(
+            model, agent, share, state.behaviour, jax.random.fold_in(key, number)
+        )
+        params = eqx.filter(model, eqx.is_inexact_array)
+        steps, moments = agent.config.optimizer.update(grads, carry[1], params)
+        after = eqx.filter(eqx.apply_updates(model, steps), eqx.is_array)
+        return (after, moments), (posterior, terms, optax.tree.norm(grads))
+
+    start = (arrays, state.moments)
+    (arrays, moments), seen = jax.lax.scan(step, start, (jnp.arange(num), shares))
+    posterior, terms, gradient = seen
+    whole = lambda x: x.reshape(-1, *x.shape[2:])
+    joined = jax.tree.map(whole, (posterior, terms))
+    return eqx.combine(arrays, rest), moments, (*joined, jnp.mean(gradient))
+
+
 @eqx.filter_jit(donate="all-except-first")
 def _update(
     given: tuple[MrCom, Batch, PRNGKeyArray], state: MrComState
@@ -231,12 +265,7 @@ def _update(
     config = agent.config
     keys = named_keys(key, "model", "starts", "dream")
     batch = acting.normalised(state.filter, batch)
-    (loss, (posterior, terms)), grads = eqx.filter_value_and_grad(model_loss, has_aux=True)(
-        state.model, agent, batch, state.behaviour, keys.model
-    )
-    params = eqx.filter(state.model, eqx.is_inexact_array)
-    steps, moments = config.optimizer.update(grads, state.moments, params)
-    model = eqx.apply_updates(state.model, steps)
+    model, moments, (posterior, terms, gradient) = _model_steps(agent, state, batch, keys.model)
 
     rows, length = posterior.stoch.shape[:2]
     at = jax.random.randint(keys.starts, (rows, config.starts), 0, length)
@@ -254,8 +283,8 @@ def _update(
     scenario = batch.scenario[:: agent.windows.per_scenario]
     learnt = actor_critic_update(state.behaviour, dream, scenario, start.act_mask, config.behaviour)
     metrics = {
-        "loss": loss,
-        "gradient": optax.global_norm(grads),
+        "loss": total_loss(terms, agent.method.terms),
+        "gradient": gradient,
         **{f"loss/{name}": jnp.mean(term) for name, term in terms.items()},
         **{f"row/{name}": jnp.mean(term, axis=1) for name, term in terms.items()},
         "row/critic": jnp.repeat(learnt.critic_loss, agent.windows.per_scenario),

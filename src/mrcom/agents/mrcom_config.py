@@ -33,6 +33,10 @@ MRCOM = Method(
 the paper's four ablations."""
 
 
+WARMUP, LAST_RATE = 50, 0.03
+"""Steps until the world model's rate is reached, and its share at the end, where it decays."""
+
+
 @dataclasses.dataclass(frozen=True)
 class MrComConfig:
     """Sizes and choices of the method beyond its parts and weights."""
@@ -55,8 +59,15 @@ class MrComConfig:
     """Standard deviation of the decoder's Gaussian, in normalised units."""
     learning_rate: float = 4e-4
     """Of the world model's Adam."""
+    decay_steps: int = 0
+    """Steps of the world model over which its rate falls, along a cosine, to `LAST_RATE` of it;
+    0 keeps it. A run sets this to its own length: most of a short run's precision comes at
+    small rates."""
     max_norm: float = 100.0
     """Longest gradient of the world model; longer ones are shortened to it."""
+    model_steps: int = 1
+    """Steps of the world model in one update, each on an equal share of the batch's rows. One step
+    of actor and critics follows, from dreams that start in all of them."""
     horizon: int = 12
     """Steps of a dream that the behaviour learns from."""
     starts: int = 8
@@ -67,8 +78,13 @@ class MrComConfig:
     @property
     def optimizer(self) -> optax.GradientTransformation:
         """The world model's."""
+        rate: optax.ScalarOrSchedule = self.learning_rate
+        if self.decay_steps:
+            rate = optax.schedules.warmup_cosine_decay_schedule(
+                0.0, rate, WARMUP, max(self.decay_steps, WARMUP + 1), LAST_RATE * rate
+            )
         clip = optax.clip_by_global_norm(self.max_norm)
-        return optax.chain(clip, optax.adam(self.learning_rate, eps=1e-8))
+        return optax.chain(clip, optax.adam(rate, eps=1e-8))
 
 
 def _sized(
@@ -84,6 +100,7 @@ def _sized(
     starts: int,
     horizon: int,
     hurry: float = 1.0,
+    model_steps: int = 1,
 ) -> MrComConfig:
     """The method at a size; `hurry` multiplies all learning rates."""
     rates = ActorCriticConfig(), CriticConfig(), MrComConfig()
@@ -105,6 +122,7 @@ def _sized(
         windows=windows,
         starts=starts,
         horizon=horizon,
+        model_steps=model_steps,
     )
 
 
@@ -115,7 +133,7 @@ SIZES = {
     ),
     "tiny": _sized(
         stoch=32, deter=128, aux=16, units=128, width=96, actor=128, critic=64,
-        windows=Windows(length=32), starts=8, horizon=12, hurry=3.0,
+        windows=Windows(scenarios=48, length=32), starts=3, horizon=12, hurry=2.5, model_steps=3,
     ),
     "small": _sized(
         stoch=32, deter=256, aux=16, units=256, width=96, actor=256, critic=128,

@@ -161,6 +161,7 @@ def _begin(config: RunConfig, folder: RunFolder) -> Run:
         layout=worlds.layout,
         num_scenarios=len(worlds.scenarios),
         observe_reward=config.observe_reward,
+        updates=config.budget.updates,
     )
     budget = config.budget
     store = Store(
