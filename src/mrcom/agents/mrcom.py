@@ -170,7 +170,7 @@ def _kl_aux(config: MrComConfig, forward: Forward) -> Float[Array, "B T"]:
     posterior = forward.posterior
     if not posterior.aux.shape[-1]:
         return jnp.zeros(posterior.aux.shape[:-1])
-    return balanced_kl(posterior.aux_posterior, posterior.aux_prior, config.kl)
+    return balanced_kl(posterior.aux_posterior, posterior.aux_prior, config.kl_aux)
 
 
 def _meta_state(config: MrComConfig, forward: Forward) -> Float[Array, "B T"]:

@@ -48,7 +48,10 @@ class MrComConfig:
     windows: Windows = Windows()
     """Which steps make a batch."""
     kl: KLConfig = KLConfig()
-    """Direction, free nats and balance of the divergences."""
+    """Direction, free nats and balance of u's divergence."""
+    kl_aux: KLConfig = KLConfig(rep=1.0)
+    """The same of h. Its prior sees no action, so what actions decide must not hide in h, where
+    no dream could predict it: the posterior is held to the prior with full strength."""
     meta_state: Literal["reweight", "bound"] = "reweight"
     """Eq. 12 as printed, or the bound of Eq. 11 with a separately learned prior."""
     value_samples: int = 4
@@ -133,7 +136,7 @@ SIZES = {
     ),
     "tiny": _sized(
         stoch=32, deter=128, aux=16, units=128, width=96, actor=128, critic=64,
-        windows=Windows(scenarios=48, length=32), starts=3, horizon=12, hurry=2.5, model_steps=3,
+        windows=Windows(scenarios=48, length=32), starts=3, horizon=12, hurry=3.0, model_steps=3,
     ),
     "small": _sized(
         stoch=32, deter=256, aux=16, units=256, width=96, actor=256, critic=128,

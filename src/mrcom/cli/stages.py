@@ -40,7 +40,7 @@ from mrcom.train.adapted import (
     save_actors,
     view_of,
 )
-from mrcom.train.collect import collect_random, collect_with_agent
+from mrcom.train.collect import collect_random, collect_with_experts
 from mrcom.train.log import Log
 from mrcom.train.loop import Run, prompts_for
 from mrcom.train.run_folder import write_json
@@ -66,7 +66,8 @@ def targets_of_run(run: Run, budget: Budget) -> list[Target]:
 def measure_open_loop(run: Run, budget: Budget) -> None:
     """Prediction errors on held-out scenarios, and some dreams for figures.
 
-    Half of the trajectories are the behaviour's own, half have random actions.
+    Half of the trajectories are the experts', half have random actions: the same for every method
+    that is compared, whatever its own behaviour is like.
     """
     held_out = target_scenarios(run.config, budget.held_out, 0, "held_out")
     worlds = worlds_of(run.config, [target.scenario for target in held_out])
@@ -77,9 +78,9 @@ def measure_open_loop(run: Run, budget: Budget) -> None:
     statistics = run.experience.normaliser.mean, run.experience.normaliser.std
     context, longest = run.agent.windows.context, max(HORIZONS)
     batches = {}
-    for source in ("behaviour", "random"):
-        if source == "behaviour":
-            steps = collect_with_agent(simulator, run.agent, run.state, worlds, prompt, **amount)
+    for source in ("expert", "random"):
+        if source == "expert":
+            steps = collect_with_experts(simulator, worlds, **amount)
         else:
             steps = collect_random(simulator, worlds, **amount)
         batches[source] = held_out_windows(
@@ -97,7 +98,7 @@ def measure_open_loop(run: Run, budget: Budget) -> None:
     dreams = dream_blindly(dream, both, longest)
     errors = open_loop_errors(dreams, both, worlds.layout, *statistics)
     write_json(open_loop_file(run.folder), to_json(errors))
-    _keep_dreams(run, dream, batches["behaviour"], worlds.scenarios, longest)
+    _keep_dreams(run, dream, batches["expert"], worlds.scenarios, longest)
 
 
 def adapt_run(run: Run, config: AdaptConfig, budget: Budget, *, seed: int) -> None:
