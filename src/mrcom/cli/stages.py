@@ -46,10 +46,14 @@ from mrcom.train.loop import Run, prompts_for
 from mrcom.train.run_folder import write_json
 from mrcom.train.settings import Target, target_scenarios, worlds_of
 
-# Both learn fast and explore little, because there are few updates; new critics get the first
-# ones for themselves, before they may change a policy that was learnt in training.
-_SAC = SACConfig(critic_rate=1e-3, init_temperature=0.01, temperature_rate=1e-3)
-ADAPTED = AdaptConfig(sac=dataclasses.replace(_SAC, actor_start=300))
+# There are few updates: targets follow quickly and look less far ahead than in training.
+_SAC = SACConfig(critic_rate=1e-3, slow_rate=0.05, discount=0.97, init_temperature=0.01)
+# Critics that know nothing would spoil a policy that was learnt in training: they get the first
+# updates for themselves, and then it moves in small steps, exploring as little as it learnt to.
+_GENTLE = dataclasses.replace(
+    _SAC, actor_start=750, actor_rate=3e-5, init_temperature=0.001, target_entropy=-2.0
+)
+ADAPTED = AdaptConfig(sac=_GENTLE)
 """The paper's adaptation: dreams of the frozen model."""
 CONTROL = AdaptConfig(name="sac", policy_init="scratch", real_share=1.0, sac=_SAC)
 """SAC from scratch on the same real steps with as many updates: does the world model help?"""
