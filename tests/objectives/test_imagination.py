@@ -80,9 +80,7 @@ def test_reinforce_loss_by_hand():
     log_prob, returns = jnp.array([[-1.0, -2.0]]), jnp.array([[4.0, 1.0]])
     value, entropy = jnp.array([[2.0, 3.0]]), jnp.array([[1.0, 1.0]])
     # advantages (4-2)/2 = 1 and (1-3)/2 = -1: -((-1 * 1 + .1) + (-2 * -1 + .1)) / 2
-    loss = reinforce_loss(
-        log_prob, returns, value, entropy, ONE, scale=SCALE, entropy_weight=0.1
-    )
+    loss = reinforce_loss(log_prob, returns, value, entropy, ONE, scale=SCALE, entropy_weight=0.1)
     assert loss == pytest.approx(-0.6)
 
 

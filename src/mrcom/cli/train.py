@@ -100,11 +100,14 @@ def train_or_resume(options: Any, name: str) -> "Run":
     from mrcom.train.settings import RunConfig
 
     path, resume = place_of_run(options.run_dir, options.resume, name)
-    # Settings that were not given on the command line come from the folder.
-    same = all(
-        getattr(options, f.name) == f.default
-        for f in dataclasses.fields(options)
-        if f.name not in ("run_dir", "resume")
-    )
-    config = from_json(RunConfig, open_run(path).config) if resume and same else config_of(options)
+    config = config_of(options)
+    if resume:
+        # Only what was given on the command line is compared; the rest comes from the folder.
+        default = config_of(type(options)())
+        given = {
+            field.name: getattr(config, field.name)
+            for field in dataclasses.fields(config)
+            if getattr(config, field.name) != getattr(default, field.name)
+        }
+        config = dataclasses.replace(from_json(RunConfig, open_run(path).config), **given)
     return train(config, path, resume=resume)

@@ -42,7 +42,7 @@ def from_json(kind: type[T], value: Mapping[str, Any]) -> T:
 
 def _restore(hint: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
-        return from_json(hint, value)  # ty: ignore[invalid-argument-type]
+        return from_json(hint, value)
     if typing.get_origin(hint) is tuple and isinstance(value, list):
         inner = typing.get_args(hint)
         kinds = [inner[0]] * len(value) if inner[-1:] == (Ellipsis,) else list(inner)

@@ -50,17 +50,19 @@ def run_updates(
 
 def check_finite(update: int, metrics: Metrics, names: Sequence[str]) -> None:
     """Raise if any row of any loss term is not finite."""
+    terms, rows = [], set()
     for key, values in metrics.items():
-        if not key.startswith(ROW):
-            continue
-        bad = np.flatnonzero(~np.isfinite(np.asarray(values)))
-        if bad.size:
-            guilty = ", ".join(sorted({names[row] for row in bad})[:3])
-            raise TrainingDivergedError(
-                f"The loss '{key.removeprefix(ROW)}' is not finite at update {update}, first in "
-                f"scenario {guilty}; the last good checkpoint is kept. Lower the learning rate or "
-                f"look at this scenario's observations."
-            )
+        if key.startswith(ROW):
+            bad = np.flatnonzero(~np.isfinite(np.asarray(values)))
+            if bad.size:
+                terms.append(f"'{key.removeprefix(ROW)}'")
+                rows |= {names[row] for row in bad}
+    if terms:
+        raise TrainingDivergedError(
+            f"Not finite: the loss {', '.join(terms)} at update {update}, in scenario "
+            f"{', '.join(sorted(rows)[:3])}; the last good checkpoint is kept. Lower the learning "
+            f"rate or look at this scenario's observations."
+        )
 
 
 def scalars(metrics: Metrics) -> dict[str, float]:

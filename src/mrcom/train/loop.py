@@ -145,7 +145,7 @@ def prompts_for(config: RunConfig, agent: Agent, worlds: Worlds, *, seed: int) -
         num_steps = min(config.budget.episode_steps, PROMPT_EPISODE)
         steps = rollout(simulator, policy, num_steps=num_steps, seed=seed)
     return make_prompts(
-        config.prompt,  # ty: ignore[invalid-argument-type]
+        config.prompt,
         num=len(worlds.scenarios),
         layout=worlds.layout,
         window=agent.windows.context,
