@@ -26,7 +26,6 @@ from mrcom.evaluate.open_loop import (
     open_loop_errors,
 )
 from mrcom.evaluate.scores import append_scores
-from mrcom.replay.prompts import choose_prompts
 from mrcom.report.run_report import dreams_folder, open_loop_file
 from mrcom.scenarios.bodies import body as body_named
 from mrcom.scenarios.observation import PLAIN
@@ -36,6 +35,7 @@ from mrcom.train.adapt import AdaptConfig, Amount, adapt
 from mrcom.train.adapted import (
     adapted_names,
     adapted_policy,
+    prompts_of_rows,
     same_adaptation,
     save_actors,
     view_of,
@@ -174,11 +174,8 @@ def evaluate_run(run: Run, budget: Budget, *, seed: int) -> None:
 
 
 def _behaviour(run: Run, rows: tuple[Scenario, ...], masks: Masks) -> AgentPolicy:
-    distinct = list(dict.fromkeys(rows))
-    worlds = worlds_of(run.config, distinct)
-    prompts = prompts_for(run.config, run.agent, worlds, seed=_seed(run, "prompt"))
-    of_rows = choose_prompts(prompts, np.array([distinct.index(row) for row in rows]))
-    return AgentPolicy(run.agent, run.state, masks, of_rows)
+    prompts = prompts_of_rows(run, rows, seed=_seed(run, "prompt"))
+    return AgentPolicy(run.agent, run.state, masks, prompts)
 
 
 def _dreamer(run: Run, seed: int) -> Any:

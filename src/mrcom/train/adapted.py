@@ -10,7 +10,7 @@ from mrcom.behaviour.policy import Actor
 from mrcom.core.config import from_json, to_json
 from mrcom.core.errors import CheckpointError
 from mrcom.core.rng import root_key
-from mrcom.core.types import Masks
+from mrcom.core.types import Masks, Prompt
 from mrcom.replay.prompts import choose_prompts
 from mrcom.scenarios.scenario import Scenario
 from mrcom.train.adapt import AdaptConfig
@@ -37,11 +37,15 @@ def view_of(
     if config.real_share == 1:
         normaliser, seen = run.experience.normaliser, run.config.observe_reward
         return ObservationView(masks, normaliser.mean, normaliser.std, observe_reward=seen)
-    distinct = list(dict.fromkeys(rows))
-    worlds = worlds_of(run.config, distinct)
-    prompts = prompts_for(run.config, run.agent, worlds, seed=seed)
-    of_rows = choose_prompts(prompts, np.array([distinct.index(row) for row in rows]))
+    of_rows = prompts_of_rows(run, rows, seed=seed)
     return LatentView(run.agent, run.state, masks, of_rows)
+
+
+def prompts_of_rows(run: Run, rows: Sequence[Scenario], *, seed: int) -> Prompt:
+    """The prompt of each row's scenario; a scenario that comes several times has one."""
+    distinct = list(dict.fromkeys(rows))
+    prompts = prompts_for(run.config, run.agent, worlds_of(run.config, distinct), seed=seed)
+    return choose_prompts(prompts, np.array([distinct.index(row) for row in rows]))
 
 
 def save_actors(
