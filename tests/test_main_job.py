@@ -7,14 +7,17 @@ import shutil
 from pathlib import Path
 
 import equinox as eqx
+import jax
 import numpy as np
 import pytest
 
 import mrcom
 from mrcom.agents.mrcom import MRCOM
 from mrcom.agents.presets import budget
+from mrcom.behaviour.policy import Actor
 from mrcom.cli.main import main
 from mrcom.core.errors import CheckpointError, ConfigError, RunFolderError, TrainingDivergedError
+from mrcom.core.rng import root_key
 from mrcom.evaluate.scores import read_scores
 from mrcom.scenarios.splits import split
 from mrcom.train import loop
@@ -96,6 +99,38 @@ def test_a_checkpoint_alone_is_enough_to_act(demo, tmp_path):
     assert np.isfinite(policy(obs, reward)).all()
     with pytest.raises(ConfigError, match="'adapted'"):
         run.policy(name="adaptd")
+
+
+def test_a_model_that_learnt_on_is_kept_and_used_with_its_policies(demo, tmp_path, capsys):
+    shutil.copytree(demo, tmp_path / "run")
+    run_dir = str(tmp_path / "run")
+    args = ["adapt", run_dir, "--name", "tuned", "--model", "finetune", "--no-control"]
+    assert main([*args, "--learner", "imagination"]) == 0
+    assert main([*args, "--learner", "sac"]) == 2
+    assert "another name" in capsys.readouterr().err
+    run = mrcom.load(run_dir)
+    env, policy = run.env(), run.policy(name="tuned")
+    obs = env.reset()
+    action = policy(obs)
+    folder = tmp_path / "run" / "adapted" / "tuned"
+    (_, models), meta = kept_of(run.run, folder)
+    assert len(models) == env.num and meta["config"]["learner"] == "imagination"
+    for n, own in enumerate(models):
+        assert not eqx.tree_equal(own, run.run.state.model)
+        alone = mrcom.load(run_dir).policy([run.targets[n]], name="tuned")
+        np.testing.assert_allclose(alone(obs[n : n + 1])[0], action[n], atol=1e-5)
+    assert main(["evaluate", run_dir, "--budget", "debug"]) == 0
+    assert "tuned (learner imagination, model finetune): 60 real steps" in capsys.readouterr().out
+
+
+def kept_of(run, folder):
+    """What lies in an adaptation's folder whose models learnt on."""
+    kept = loop.Checkpoints(folder)
+    meta = kept.read_meta()
+    size, num = run.agent.actor(run.state).config, len(meta["targets"])
+    one = Actor(meta["width"], run.worlds.layout.act, size, key=root_key(0))
+    actors = jax.tree.map(lambda leaf: np.stack([leaf] * num), one)
+    return kept.restore((actors, [run.state.model] * num)).state, meta
 
 
 def test_every_logged_name_is_explained(demo):

@@ -11,8 +11,8 @@ from mrcom.core.types import Batch, Layout
 LAYOUT = Layout(("long", "short"), 5, 3)
 
 
-def agent(method: Method = MRCOM):
-    return build_agent(method, "debug", layout=LAYOUT, num_scenarios=6)
+def agent(method: Method = MRCOM, behaviour: str = "imagination"):
+    return build_agent(method, "debug", layout=LAYOUT, num_scenarios=6, behaviour=behaviour)
 
 
 def batch(windows, seed: int = 0) -> Batch:
@@ -30,4 +30,5 @@ def batch(windows, seed: int = 0) -> Batch:
         act_mask=jnp.asarray(np.where(body[:, None] == 0, 1.0, [1, 1, 0]), jnp.float32),
         scenario=jnp.asarray(rng.permutation(6)[:rows], jnp.int32),
         body=jnp.asarray(body, jnp.int32),
+        expert=jnp.asarray(body == 0),
     )

@@ -10,13 +10,13 @@ import pytest
 
 from mrcom.behaviour.actor_critic import (
     ActorCriticConfig,
-    Dream,
     actor_critic_update,
     actor_loss,
-    dream_with,
     init_actor_critic,
 )
 from mrcom.behaviour.critic import CriticConfig
+from mrcom.behaviour.dreams import Dream, dream_with
+from mrcom.behaviour.examples import Examples
 from mrcom.behaviour.policy import ActorConfig
 from mrcom.core.errors import ConfigError
 from mrcom.core.rng import root_key
@@ -225,3 +225,47 @@ def test_a_dream_of_the_world_model_has_the_shapes_that_learning_wants():
 def test_an_unknown_gradient_is_refused_with_the_nearest():
     with pytest.raises(ConfigError, match=r"'dynamic'.*'dynamics'"):
         ActorCriticConfig(gradient="dynamic")
+
+
+def examples_of(action, shown, mask=MASK):
+    """Two steps in each of four rows."""
+    feature = jnp.ones((4, 2, F)) * jnp.arange(4)[:, None, None]
+    return Examples(feature, jnp.broadcast_to(action, (4, 2, A)), mask, jnp.asarray(shown))
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_examples_pull_the_actor_by_their_weight(begun, weight):
+    config = dataclasses.replace(SMALL, imitation=weight, entropy_weight=0.0, learning_rate=1e-2)
+    place, scenario = point_starts(root_key(1), 4), jnp.array([2, 0])
+    shown = examples_of(jnp.array([0.5, -0.7]), [1.0, 1.0, 1.0, 1.0])
+
+    @eqx.filter_jit
+    def learn(state, key):
+        dream = point_dream(place, jnp.ones(4), MASK, H, key)
+        return actor_critic_update(state, dream, scenario, MASK, config, shown).state
+
+    state = begun
+    for number in range(200):
+        state = learn(state, jax.random.fold_in(root_key(3), number))
+    mode = state.actor.mode(shown.feature, MASK[:, None])
+    error = np.abs(mode - shown.action).max()
+    assert error < 0.15 if weight else error > 0.3
+
+
+def test_only_shown_steps_and_real_actions_count_as_examples(begun):
+    mask = jnp.array([[1.0, 0.0]] * 4)
+    shown = [1.0, 0.0, 1.0, 0.0]
+    loss = eqx.filter_jit(lambda examples: examples.loss(begun.actor))
+    one = examples_of(jnp.array([0.3, 0.1]), shown, mask)
+    two = dataclasses.replace(
+        one, action=one.action.at[1].set(-0.9).at[3].set(0.9).at[:, :, 1].set(-0.4)
+    )
+    assert loss(one) == loss(two)
+    assert loss(one) != loss(dataclasses.replace(one, action=one.action.at[2].set(-0.9)))
+
+
+def test_an_action_at_its_bound_is_a_finite_example(begun):
+    at_bound = examples_of(jnp.array([1.0, -1.0]), jnp.ones(4))
+    assert np.isfinite(at_bound.loss(begun.actor))
+    inside = examples_of(jnp.array([0.99, -0.99]), jnp.ones(4))
+    np.testing.assert_array_equal(at_bound.loss(begun.actor), inside.loss(begun.actor))

@@ -123,3 +123,25 @@ def test_a_mask_for_each_row_or_one_for_all():
 def test_an_impossible_range_is_refused():
     with pytest.raises(ConfigError, match=r"0\.05, 2\.0, 1\.0"):
         dataclasses.replace(CONFIG, init_std=2.0)
+
+
+def test_divergence_by_hand_and_by_samples():
+    """KL(N(0, 1) || N(1, 2)) = ln 2 + (1 + 1) / 8 - 1/2, squashed or not."""
+    one, two = normal([0.0], [1.0]), normal([1.0], [2.0])
+    assert one.divergence(two) == pytest.approx(np.log(2) - 0.25, abs=1e-6)
+    assert one.divergence(one) == pytest.approx(0.0, abs=1e-7)
+    near, far = normal([0.3], [0.5]), normal([-0.2], [0.8])
+    shape = (200_000, 1)
+    wide = lambda p: SquashedNormal(
+        *(jnp.broadcast_to(x, shape) for x in (p.mean, p.log_std, p.mask))
+    )
+    action, log_prob = wide(near).sample(root_key(2))
+    sampled = jnp.mean(log_prob - wide(far).log_prob(action))
+    assert near.divergence(far) == pytest.approx(float(sampled), abs=0.01)
+
+
+def test_padded_dimensions_do_not_diverge():
+    one = normal([0.1, 5.0], [0.5, 0.1], [1.0, 0.0])
+    two = normal([0.4, -5.0], [0.7, 0.9], [1.0, 0.0])
+    alone = normal([0.1], [0.5]).divergence(normal([0.4], [0.7]))
+    assert one.divergence(two) == pytest.approx(float(alone), rel=1e-6)

@@ -84,6 +84,47 @@ def test_what_stands_in_padded_action_entries_changes_nothing(start):
     assert same(run(start, batches)[0], run(start, other)[0])
 
 
+def test_a_mask_for_every_row_is_the_one_mask_where_all_are_equal(start):
+    batch = jax.tree.map(lambda leaf: leaf[0], minibatches(num=1))
+    one, seen = one_by_one(start, batch, MASK, CONFIG, key=root_key(9))
+    rows, again = one_by_one(start, batch, jnp.tile(MASK, (B, 1)), CONFIG, key=root_key(9))
+    close((one, seen), (rows, again))
+
+
+def test_what_stands_in_the_padded_entries_of_a_row_changes_nothing(start):
+    batch = jax.tree.map(lambda leaf: leaf[0], minibatches(num=1))
+    mask = jnp.ones((B, A)).at[1, 1:].set(0.0)
+    after = []
+    for row in (None, 1, 2):
+        action = batch.action if row is None else batch.action.at[row, 1:].set(0.7)
+        given = eqx.tree_at(lambda b: b.action, batch, action)
+        after.append(one_by_one(start, given, mask, CONFIG, key=root_key(9))[0])
+    assert same(after[0], after[1])
+    assert not same(after[0], after[2])
+
+
+def test_the_target_entropy_of_rows_counts_their_own_dimensions(start):
+    # A new policy has .7 nats per dimension, and rows here have 2 dimensions on average.
+    batch = jax.tree.map(lambda leaf: leaf[0], minibatches(num=1))
+    mask = jnp.tile(jnp.array([[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]), (B // 2, 1))
+    for target, sign in [(0.3, -1), (1.2, 1)]:
+        config = dataclasses.replace(CONFIG, target_entropy=target)
+        after, seen = one_by_one(start, batch, mask, config, key=root_key(9))
+        assert jnp.sign(after.log_temperature - start.log_temperature) == sign
+        assert float(seen["actor/entropy"]) == pytest.approx(0.7, abs=0.4)
+
+
+def test_every_row_has_its_own_error(start):
+    batch = jax.tree.map(lambda leaf: leaf[0], minibatches(num=1))
+    bad = eqx.tree_at(lambda b: b.reward, batch, batch.reward.at[2].set(jnp.nan))
+    _, metrics = one_by_one(start, bad, MASK, CONFIG, key=root_key(9))
+    assert np.flatnonzero(~np.isfinite(metrics["row/critic"])).tolist() == [2]
+    _, metrics = one_by_one(start, batch, MASK, CONFIG, key=root_key(9))
+    # Half the sum over critics is the loss.
+    both = CONFIG.num_critics / 2 * jnp.mean(metrics["row/critic"])
+    assert float(both) == pytest.approx(float(metrics["critic/loss"]), rel=1e-5)
+
+
 def test_nothing_after_the_end_of_an_episode_matters(start):
     ended = eqx.tree_at(lambda b: b.cont, minibatches(num=1), jnp.zeros((1, B)))
     other = eqx.tree_at(lambda b: b.next_feature, ended, ended.next_feature + 5.0)
@@ -159,3 +200,33 @@ def test_temperature_falls_while_entropy_is_above_its_target(start):
         config = dataclasses.replace(CONFIG, target_entropy=target)
         after, _ = run(start, minibatches(), config)
         assert jnp.sign(after.log_temperature - start.log_temperature) == sign
+
+
+def test_an_anchor_holds_the_policy_where_it_started_and_leaves_critics_free(start):
+    def learnt(anchor):
+        config = dataclasses.replace(CONFIG, anchor=anchor, actor_rate=1e-2)
+        state = init_sac(F, A, config, key=root_key(0), actor=start.actor)
+        return run(state, minibatches(num=100), config)[0]
+
+    def moved(state):
+        feature = minibatches(seed=5).feature[0]
+        return float(jnp.mean(state.actor(feature, MASK).divergence(start.actor(feature, MASK))))
+
+    free, held = learnt(0.0), learnt(1e3)
+    assert free.origin is None
+    assert same(held.origin, start.actor)
+    assert moved(held) < 0.01 < 0.1 < moved(free)
+    assert not same(held.critics, start.critics)
+
+
+def test_an_anchor_weighs_rows_like_every_other_loss(start):
+    config = dataclasses.replace(CONFIG, anchor=1.0, actor_rate=1e-2)
+    state = init_sac(F, A, config, key=root_key(0), actor=start.actor)
+    # The first update starts at the origin, where the divergence has no slope.
+    state = run(state, minibatches(num=3), config)[0]
+    batches = minibatches(seed=1, num=1)
+    light = dataclasses.replace(batches, weight=batches.weight.at[:, 0].set(0.0))
+    other = dataclasses.replace(light, feature=light.feature.at[:, 0].set(3.0))
+    one, two = (run(state, given, config)[0] for given in (light, other))
+    close(one.actor, two.actor)
+    assert not same(one.actor, run(state, batches, config)[0].actor)

@@ -69,6 +69,23 @@ def test_resuming_with_another_setting(capsys, tmp_path):
     assert "seed=0, not 5" in said
 
 
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--reads", "observation"], "policy_init='scratch'"),
+        (
+            ["--reads", "observation", "--policy-init", "scratch", "--learner", "imagination"],
+            "reads='feature'",
+        ),
+        (["--name", "a/b"], "'a-b'"),
+        (["--name", "sac"], "'sac-adapted'"),
+        (["--name", "expert"], "'expert-adapted'"),
+    ],
+)
+def test_an_adaptation_that_cannot_be(capsys, args, said):
+    assert said in failure(capsys, "adapt", "nowhere", *args)
+
+
 @pytest.mark.parametrize("command", ["adapt", "evaluate", "report"])
 def test_a_folder_that_is_no_run(capsys, command):
     assert "not a run folder" in failure(capsys, command, "nowhere")

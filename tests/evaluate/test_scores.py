@@ -35,6 +35,13 @@ def test_a_measurement_made_again_replaces_the_earlier_one(tmp_path):
     assert [s.episode_return for s in read_scores(file)] == [1.0, 321.5]
 
 
+def test_a_line_from_before_there_were_settings_has_the_usual_ones(tmp_path):
+    file, line = tmp_path / "scores.jsonl", dataclasses.asdict(SCORE)
+    del line["settings"]
+    file.write_text(json.dumps(line) + "\n")
+    assert read_scores(file) == [SCORE]
+
+
 @pytest.mark.parametrize(
     ("line", "what"),
     [

@@ -31,7 +31,8 @@ CONFIG = ContextualConfig(
 @functools.cache
 def model_with(**changes):
     """A model with some of its configuration changed, and no output left at zero."""
-    model = ContextualModel(dataclasses.replace(CONFIG, **changes), OBS, ACT, key=root_key(0))
+    config = dataclasses.replace(CONFIG, **changes)
+    model = ContextualModel(config, OBS, ACT, bodies=2, key=root_key(0))
     weight = model.reward_head.net.out.weight
     drawn = jax.random.normal(root_key(9), weight.shape)
     bias = lambda model: [block.attention.bias for block in model.context.blocks]
@@ -54,6 +55,7 @@ def batch_of(seed=1, rows=ROWS, length=LENGTH):
         act_mask=jnp.ones((rows, ACT)).at[1::2, 2:].set(0.0),
         scenario=jnp.arange(rows),
         body=jnp.arange(rows) % 2,
+        expert=jnp.zeros(rows, bool),
     )
 
 

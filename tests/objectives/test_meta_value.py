@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mrcom.core.rng import root_key
-from mrcom.objectives.meta_value import bellman_loss, meta_value_loss, value_consistency
+from mrcom.objectives.meta_value import meta_value_loss, value_consistency
 
 ONE = jnp.ones(())
 
@@ -48,14 +48,3 @@ def test_the_meta_value_follows_the_scenarios_which_stay_put():
     loss = lambda scenario, meta: jnp.sum(meta_value_loss(scenario, meta))
     of_scenario, of_meta = jax.grad(loss, argnums=(0, 1))(scenario, meta)
     assert of_scenario.tolist() == [0.0, 0.0] and of_meta.tolist() == [2.0, -6.0]
-
-
-def test_the_bellman_error_by_hand_with_its_target_stopped():
-    # (4 - (1 + .5 * 1 * 8))^2 = 1;  ended: (4 - 1)^2 = 9
-    def loss(value, following):
-        return bellman_loss(value, jnp.ones(2), jnp.array([1.0, 0.0]), following, discount=0.5)
-
-    value, following = jnp.full(2, 4.0), jnp.full(2, 8.0)
-    assert loss(value, following).tolist() == [1.0, 9.0]
-    grads = jax.grad(lambda *x: jnp.sum(loss(*x)), argnums=(0, 1))(value, following)
-    assert grads[0].tolist() == [-2.0, 6.0] and not jnp.any(grads[1])

@@ -105,3 +105,12 @@ def test_what_does_not_fit_is_refused():
         store.add(np.array([2]), told_steps([2], length=8))
     with pytest.raises(ConfigError, match="capacity=0"):
         Store(2, LAYOUT, capacity=0)
+
+
+def test_experience_of_an_older_version_is_refused_by_name():
+    store = Store(1, LAYOUT, steps=10, capacity=1)
+    store.add(np.array([0]), told_steps([0]))
+    old = store.state_dict()
+    del old["expert"]
+    with pytest.raises(CheckpointError, match="has no expert: it was written by another version"):
+        store.restore(old)

@@ -185,3 +185,22 @@ def test_a_batch_of_the_usual_size_takes_milliseconds():
         spent.append(time.perf_counter() - before)
     print(f"{1e3 * np.median(spent):.2f} ms a batch")
     assert min(spent) < 0.01
+
+
+def test_windows_say_whether_an_expert_acted_in_their_episode():
+    store = Store(2, LAYOUT, steps=10, capacity=2)
+    store.add(np.array([0, 1]), told_steps([0, 1]), expert=True)
+    store.add(np.array([0]), told_steps([0], episode=1))
+    rng = np.random.default_rng(5)
+    windows = draw_windows(store, rng, num_scenarios=2, per_scenario=40, length=T)
+    batch = gather(store, masks_for(2), prompts_for(2), windows, context=W, length=T)
+    by_an_expert = (windows.scenario == 1) | (windows.slot == 0)
+    assert 0 < (~by_an_expert).sum() < by_an_expert.sum()
+    np.testing.assert_array_equal(batch.expert, by_an_expert)
+
+
+def test_an_episode_that_takes_an_experts_place_is_not_an_experts():
+    store = Store(1, LAYOUT, steps=10, capacity=1)
+    store.add(np.array([0]), told_steps([0]), expert=True)
+    store.add(np.array([0]), told_steps([0], episode=1))
+    assert not store.ring.expert.any()

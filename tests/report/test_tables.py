@@ -75,6 +75,19 @@ def test_a_target_has_a_row_per_policy_from_random_to_scratch():
     assert "Budget: tiny." in table.notes
 
 
+def test_the_note_says_how_a_policy_was_found_where_that_is_not_the_usual_way():
+    chosen = {"sac": "policy_init scratch, reads observation"}
+    scores = [dataclasses.replace(s, settings=chosen.get(s.method, "")) for s in invented_scores()]
+    notes = target_table(scores).notes
+    assert "adapted: 3,000 real steps, 1,500 updates in each target." in notes
+    (note,) = [note for note in notes if note.startswith("SAC from scratch")]
+    assert note.startswith("SAC from scratch (policy_init scratch, reads observation): 3,000 real")
+    other = [dataclasses.replace(s, method="tuned", settings="model finetune") for s in scores
+             if s.method == "adapted"]  # fmt: skip
+    notes = target_table([*scores, *other]).notes
+    assert "tuned (model finetune): 3,000 real steps, 1,500 updates in each target." in notes
+
+
 def test_one_episode_has_no_interval_and_an_unknown_score_no_number():
     scores = [dataclasses.replace(s, normalised=None) for s in invented_scores(episodes=1)]
     row = target_table(scores).groups[0][3]

@@ -61,6 +61,16 @@ def test_resuming_with_another_setting_is_refused_by_name(tmp_path):
         create_run(tmp_path / "a", Run(model=Model(16)), resume=True)
 
 
+def test_a_setting_that_is_newer_than_the_folder_has_its_default(tmp_path):
+    folder = create_run(tmp_path / "a", Run())
+    record = json.loads(folder.config_file.read_text())
+    del record["config"]["seed"]
+    write_json(folder.config_file, record)
+    assert create_run(tmp_path / "a", Run(), resume=True) == folder
+    with pytest.raises(RunFolderError, match="seed=0, not 1"):
+        create_run(tmp_path / "a", Run(seed=1), resume=True)
+
+
 def test_resuming_what_is_not_there_names_the_runs_beside_it(tmp_path):
     create_run(tmp_path / "a", Run())
     with pytest.raises(RunFolderError, match=r"not a run folder.*beside it: a\."):

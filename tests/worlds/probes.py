@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from mrcom.behaviour.actor_critic import Dream
+from mrcom.behaviour.dreams import Dream
 from mrcom.core.rng import named_keys
 
 STEP = 0.5

@@ -8,11 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mrcom.behaviour.actor_critic import (
-    ActorCriticConfig,
-    actor_critic_update,
-    init_actor_critic,
-)
+from mrcom.behaviour.actor_critic import ActorCriticConfig, actor_critic_update, init_actor_critic
 from mrcom.behaviour.critic import CriticConfig
 from mrcom.behaviour.policy import ActorConfig
 from mrcom.behaviour.sac import SACConfig, Transition, init_sac, sac_updates

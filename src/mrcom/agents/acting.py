@@ -97,7 +97,21 @@ def predict_open_loop(
 
     _, features = jax.lax.scan(step, many, (jnp.arange(horizon), actions))
     features = jnp.moveaxis(features, 0, 2)
-    return model.decode(features) * batch.obs_mask[None, :, None], model.reward(features)
+    body = jnp.broadcast_to(batch.body, (num_samples, rows))
+    obs = model.decode(features, body) * batch.obs_mask[None, :, None]
+    return obs, model.reward(features)
+
+
+def expected(
+    given: Filter, start: ModelState, feature: Float[Array, "M *T F"]
+) -> tuple[Float[Array, "M *T O"], Float[Array, "M *T"]]:
+    """Mean observation and reward that belong to features of dreams from M states.
+
+    The observation is what `Filter.normalise` gives of a real one: clipped, 0 where padded.
+    """
+    obs = jnp.clip(given.model.decode(feature, start.body), -CLIP, CLIP)
+    between = (len(feature), *[1] * (feature.ndim - 2), obs.shape[-1])
+    return obs * start.obs_mask.reshape(between), given.model.reward(feature)
 
 
 def normalised(given: Filter, batch: Batch) -> Batch:
@@ -122,7 +136,7 @@ def _start(
 ) -> Carry:
     obs = given.normalise(prompt.obs, body[:, None], obs_mask[:, None])
     known = eqx.tree_at(lambda p: p.obs, prompt, obs)
-    return Carry(given.model.initial(known, obs_mask, act_mask), body)
+    return Carry(given.model.initial(known, obs_mask, act_mask, body), body)
 
 
 @eqx.filter_jit

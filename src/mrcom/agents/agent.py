@@ -7,9 +7,11 @@ import jax
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from mrcom.behaviour.actor_critic import Dream
-from mrcom.behaviour.policy import Actor
+from mrcom.behaviour.critic import MetaValue
+from mrcom.behaviour.dreams import Dream, DreamFn
+from mrcom.behaviour.policy import Actor, Reads
 from mrcom.core.types import Batch, Layout, Masks, Prompt
+from mrcom.models.world_model import AbstractWorldModel
 
 State = Any  # everything that changes while a method learns: a pytree, and the checkpoint
 Carry = Any  # what a method remembers while it acts: a pytree
@@ -97,10 +99,47 @@ class Agent(Learner, Protocol):
         """The policy that was learnt in training."""
         ...
 
+    def meta_value(self, state: State) -> MetaValue:
+        """The value that all training scenarios share."""
+        ...
+
+    def model(self, state: State) -> AbstractWorldModel:
+        """The world model."""
+        ...
+
+    def with_model(self, state: State, model: AbstractWorldModel) -> State:
+        """The state with another world model in it."""
+        ...
+
+    def update_model(self, state: State, batch: Batch, key: PRNGKeyArray) -> tuple[State, Metrics]:
+        """One step of learning of the world model alone. The old state can still be used."""
+        ...
+
     def dream(
         self, state: State, start: Any, actor: Actor, *, horizon: int, key: PRNGKeyArray
     ) -> Dream:
         """Dreams of a frozen model with any actor that reads its features."""
+        ...
+
+    def dream_from(
+        self,
+        state: State,
+        start: Any,
+        *,
+        horizon: int,
+        key: PRNGKeyArray,
+        reads: Reads | None = None,
+    ) -> DreamFn:
+        """Dreams of a frozen model, with a gradient to the actions, for actors yet to be given.
+
+        Actors read features, or what `reads` makes of them.
+        """
+        ...
+
+    def expected(
+        self, state: State, start: Any, feature: Float[Array, "M *T F"]
+    ) -> tuple[Float[Array, "M *T O"], Float[Array, "M *T"]]:
+        """Mean observation (normalised, as agents see it) and reward in dreams from `start`."""
         ...
 
     def predict_open_loop(

@@ -5,7 +5,7 @@ import dataclasses
 from mrcom.agents.agent import Agent
 from mrcom.agents.method import Method
 from mrcom.agents.mrcom import MrCom
-from mrcom.agents.mrcom_config import SIZES
+from mrcom.agents.mrcom_config import SIZES, with_behaviour
 from mrcom.core.errors import unknown
 from mrcom.core.types import Layout
 
@@ -17,19 +17,22 @@ def build_agent(
     layout: Layout,
     num_scenarios: int,
     observe_reward: bool = True,
+    behaviour: str = "imagination",
     updates: int = 0,
 ) -> Agent:
     """The agent of a method.
 
     Args:
+        behaviour: what learns to act: `imagination` or `sac`.
         updates: that it will make in all, if known: its learning rate falls over them.
 
     Raises:
-        ConfigError: no such size, or terms or parts that the method's model does not know.
+        ConfigError: no such size or behaviour, or terms or parts that the method's model does
+            not know.
     """
     if size not in SIZES:
         raise unknown("size", size, SIZES)
-    config = SIZES[size]
+    config = with_behaviour(SIZES[size], behaviour)
     model = dataclasses.replace(config.model, observe_reward=observe_reward)
     steps = updates * config.model_steps
     config = dataclasses.replace(config, model=model, decay_steps=steps)

@@ -3,17 +3,20 @@
 import abc
 from typing import Any
 
+import equinox as eqx
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from mrcom.agents import acting
 from mrcom.agents.acting import Carry
-from mrcom.behaviour.actor_critic import Dream, dream_with
-from mrcom.behaviour.policy import Actor
+from mrcom.behaviour.critic import MetaValue
+from mrcom.behaviour.dreams import Dream, DreamFn, dream_with
+from mrcom.behaviour.policy import Actor, Reads
 from mrcom.core.types import Batch, Masks, Prompt
-from mrcom.models.world_model import DreamContext
+from mrcom.models.world_model import AbstractWorldModel, DreamContext
 
 State = Any
-"""Has a `filter` (`acting.Filter`) and a `behaviour` with an `actor`."""
+"""Has a `model`, a `filter` (`acting.Filter`) with the same model, and a `behaviour` with an
+`actor` and a `meta` value."""
 
 
 class AbstractLatentAgent(abc.ABC):
@@ -55,6 +58,18 @@ class AbstractLatentAgent(abc.ABC):
         """The policy that was learnt in training."""
         return state.behaviour.actor
 
+    def meta_value(self, state: State) -> MetaValue:
+        """The value that all training scenarios share."""
+        return state.behaviour.meta
+
+    def model(self, state: State) -> AbstractWorldModel:
+        """The world model."""
+        return state.model
+
+    def with_model(self, state: State, model: AbstractWorldModel) -> State:
+        """The state with another world model in it."""
+        return eqx.tree_at(lambda s: s.model, state, model)
+
     def dream(
         self,
         state: State,
@@ -65,15 +80,36 @@ class AbstractLatentAgent(abc.ABC):
         key: PRNGKeyArray,
     ) -> Dream:
         """Dreams of a frozen model with any actor that reads its features."""
-        dreams = dream_with(
+        return self.dream_from(state, start, horizon=horizon, key=key)(actor)
+
+    def dream_from(
+        self,
+        state: State,
+        start: Any,
+        *,
+        horizon: int,
+        key: PRNGKeyArray,
+        reads: Reads | None = None,
+    ) -> DreamFn:
+        """Dreams of a frozen model, with a gradient to the actions, for actors yet to be given.
+
+        Actors read features, or what `reads` makes of them.
+        """
+        return dream_with(
             state.filter.model,
             start,
             start.act_mask,
             horizon=horizon,
             key=key,
             dream_context=self.dream_context,
+            reads=reads,
         )
-        return dreams(actor)
+
+    def expected(
+        self, state: State, start: Any, feature: Float[Array, "M *T F"]
+    ) -> tuple[Float[Array, "M *T O"], Float[Array, "M *T"]]:
+        """Mean observation (normalised, as agents see it) and reward in dreams from `start`."""
+        return acting.expected(state.filter, start, feature)
 
     def predict_open_loop(
         self,

@@ -18,12 +18,9 @@ from mrcom.agents.latent_agent import AbstractLatentAgent
 from mrcom.agents.method import Method
 from mrcom.agents.mrcom_config import MRCOM as MRCOM
 from mrcom.agents.mrcom_config import MrComConfig
-from mrcom.behaviour.actor_critic import (
-    ActorCriticState,
-    actor_critic_update,
-    dream_with,
-    init_actor_critic,
-)
+from mrcom.behaviour.imagination import Imagination
+from mrcom.behaviour.latent_sac import LatentSac, LatentSacConfig
+from mrcom.behaviour.learning import AbstractBehaviour, BehaviourState
 from mrcom.core.errors import ConfigError, unknown
 from mrcom.core.rng import named_keys
 from mrcom.core.types import Batch, Layout
@@ -41,7 +38,7 @@ class MrComState(eqx.Module):
 
     model: ContextualModel
     moments: Any
-    behaviour: ActorCriticState
+    behaviour: BehaviourState
     mean: Float[Array, "bodies O"]
     """Of each body's observations."""
     std: Float[Array, "bodies O"]
@@ -61,7 +58,7 @@ class Forward(eqx.Module):
     """Only the T trained steps, normalised."""
     posterior: Posterior
     kl_stoch: Float[Array, "B T"]
-    behaviour: ActorCriticState
+    behaviour: BehaviourState
     key: PRNGKeyArray
 
 
@@ -103,7 +100,16 @@ class MrCom(AbstractLatentAgent):
     def dream_steps(self) -> int:
         """Dreamt steps of one update, as long as all scenarios have data."""
         rows = min(self.windows.scenarios, self.num_scenarios) * self.windows.per_scenario
-        return rows * self.config.starts * self.config.horizon
+        return self.behaviour.dream_steps(rows)
+
+    @property
+    def behaviour(self) -> AbstractBehaviour:
+        """What learns to act."""
+        config, per_scenario = self.config, self.windows.per_scenario
+        if isinstance(config.behaviour, LatentSacConfig):
+            return LatentSac(config.behaviour, per_scenario)
+        dreams = config.starts, config.horizon, config.dream_context
+        return Imagination(config.behaviour, *dreams, per_scenario)
 
     @property
     def model_config(self) -> ContextualConfig:
@@ -115,15 +121,15 @@ class MrCom(AbstractLatentAgent):
     def init(self, key: PRNGKeyArray) -> MrComState:
         """The state before anything was learnt."""
         keys = named_keys(key, "model", "behaviour")
-        model = ContextualModel(self.model_config, self.layout.obs, self.layout.act, key=keys.model)
+        sizes, bodies = (self.layout.obs, self.layout.act), len(self.layout.bodies)
+        model = ContextualModel(self.model_config, *sizes, bodies=bodies, key=keys.model)
         return MrComState(
             model=model,
             moments=self.config.optimizer.init(eqx.filter(model, eqx.is_inexact_array)),
-            behaviour=init_actor_critic(
+            behaviour=self.behaviour.init(
                 self.model_config.feature,
                 self.layout.act,
                 self.num_scenarios,
-                self.config.behaviour,
                 key=keys.behaviour,
             ),
             mean=jnp.zeros((len(self.layout.bodies), self.layout.obs)),
@@ -138,15 +144,25 @@ class MrCom(AbstractLatentAgent):
     def update(
         self, state: MrComState, batch: Batch, key: PRNGKeyArray
     ) -> tuple[MrComState, Metrics]:
-        """One step of the world model, then one of actor and critics in its dreams.
+        """One step of the world model, then one of the behaviour on what it made of the batch.
 
         The given state's memory is handed over to the new one: do not use it again.
         """
         return _update((self, batch, key), state)
 
+    @eqx.filter_jit
+    def update_model(
+        self, state: MrComState, batch: Batch, key: PRNGKeyArray
+    ) -> tuple[MrComState, Metrics]:
+        """One step of the world model alone; the given state can still be used."""
+        batch = acting.normalised(state.filter, batch)
+        model, moments, (_, terms, gradient) = _model_steps(self, state, batch, key)
+        after = eqx.tree_at(lambda s: (s.model, s.moments), state, (model, moments))
+        return after, _model_metrics(self, terms, gradient)
+
 
 def _reconstruction(config: MrComConfig, forward: Forward) -> Float[Array, "B T"]:
-    decoded = forward.model.decode(forward.posterior.feature)
+    decoded = forward.model.decode(forward.posterior.feature, forward.batch.body)
     return reconstruction(
         decoded, forward.batch.obs, forward.batch.obs_mask, std=config.decoder_std
     )
@@ -215,7 +231,7 @@ def model_loss(
     model: ContextualModel,
     agent: MrCom,
     batch: Batch,
-    behaviour: ActorCriticState,
+    behaviour: BehaviourState,
     key: PRNGKeyArray,
 ) -> tuple[Float[Array, ""], tuple[Posterior, dict[str, Float[Array, "B _"]]]]:
     """Eq. 16 on a normalised batch; also the filtered states and every term."""
@@ -257,37 +273,25 @@ def _model_steps(
     return eqx.combine(arrays, rest), moments, (*joined, jnp.mean(gradient))
 
 
+def _model_metrics(agent: MrCom, terms: dict[str, Array], gradient: Array) -> Metrics:
+    return {
+        "loss": total_loss(terms, agent.method.terms),
+        "gradient": gradient,
+        **{f"loss/{name}": jnp.mean(term) for name, term in terms.items()},
+        **{f"row/{name}": jnp.mean(term, axis=1) for name, term in terms.items()},
+    }
+
+
 @eqx.filter_jit(donate="all-except-first")
 def _update(
     given: tuple[MrCom, Batch, PRNGKeyArray], state: MrComState
 ) -> tuple[MrComState, Metrics]:
     agent, batch, key = given
-    config = agent.config
-    keys = named_keys(key, "model", "starts", "dream")
+    keys = named_keys(key, "model")
     batch = acting.normalised(state.filter, batch)
     model, moments, (posterior, terms, gradient) = _model_steps(agent, state, batch, keys.model)
-
-    rows, length = posterior.stoch.shape[:2]
-    at = jax.random.randint(keys.starts, (rows, config.starts), 0, length)
-    index = (jnp.arange(rows)[:, None] * length + at).ravel()
-    start = model.states_at(posterior, index)
-
-    dream = dream_with(
-        model,
-        start,
-        start.act_mask,
-        horizon=config.horizon,
-        key=keys.dream,
-        dream_context=config.dream_context,
-    )
-    scenario = batch.scenario[:: agent.windows.per_scenario]
-    learnt = actor_critic_update(state.behaviour, dream, scenario, start.act_mask, config.behaviour)
-    metrics = {
-        "loss": total_loss(terms, agent.method.terms),
-        "gradient": gradient,
-        **{f"loss/{name}": jnp.mean(term) for name, term in terms.items()},
-        **{f"row/{name}": jnp.mean(term, axis=1) for name, term in terms.items()},
-        "row/critic": jnp.repeat(learnt.critic_loss, agent.windows.per_scenario),
-        **learnt.metrics,
-    }
-    return MrComState(model, moments, learnt.state, state.mean, state.std), metrics
+    trained = acting.steps_of(batch, slice(-agent.windows.length, None))
+    # The behaviour takes its own names from the same key.
+    behaviour, learnt = agent.behaviour.update(state.behaviour, model, posterior, trained, key=key)
+    metrics = _model_metrics(agent, terms, gradient) | learnt
+    return MrComState(model, moments, behaviour, state.mean, state.std), metrics

@@ -9,7 +9,9 @@ from mrcom.agents.agent import Windows
 from mrcom.agents.method import Method
 from mrcom.behaviour.actor_critic import ActorCriticConfig
 from mrcom.behaviour.critic import CriticConfig
+from mrcom.behaviour.latent_sac import LatentSacConfig
 from mrcom.behaviour.policy import ActorConfig
+from mrcom.core.errors import unknown
 from mrcom.models.context import ContextConfig
 from mrcom.models.contextual import ContextualConfig
 from mrcom.models.world_model import DreamContext
@@ -43,8 +45,8 @@ class MrComConfig:
 
     model: ContextualConfig = ContextualConfig()
     """The world model."""
-    behaviour: ActorCriticConfig = ActorCriticConfig()
-    """Actor and critics in its dreams."""
+    behaviour: ActorCriticConfig | LatentSacConfig = ActorCriticConfig()
+    """Actor and critics in its dreams, or soft actor-critic on the features of replayed steps."""
     windows: Windows = Windows()
     """Which steps make a batch."""
     kl: KLConfig = KLConfig()
@@ -150,3 +152,34 @@ SIZES = {
 """Sizes by name. stoch 32, aux 16 to 32, deter 256 to 512, width 96 or 192 are the
 specification's; `debug` and `tiny` are smaller, and learn with larger steps, so that two cores
 finish in minutes."""
+
+
+BEHAVIOURS = ("imagination", "sac")
+"""What may learn to act: the actor-critic in dreams, or SAC on replayed features."""
+
+
+def with_behaviour(config: MrComConfig, name: str) -> MrComConfig:
+    """A size with the behaviour of that name, its networks, horizon and hurry unchanged.
+
+    Raises:
+        ConfigError: no such behaviour; the message names the nearest.
+    """
+    if name not in BEHAVIOURS:
+        raise unknown("behaviour", name, BEHAVIOURS)
+    given = config.behaviour
+    assert isinstance(given, ActorCriticConfig), "sizes are given with the actor-critic"
+    if name == "imagination":
+        return config
+    rate, default = given.critic.learning_rate, LatentSacConfig()
+    sac = dataclasses.replace(
+        default.sac,
+        actor=given.actor,
+        units=given.actor.units,
+        layers=given.actor.layers,
+        discount=given.discount,
+        actor_rate=rate,
+        critic_rate=rate,
+        temperature_rate=rate,
+    )
+    critic = dataclasses.replace(default.critic, units=given.critic.units, learning_rate=rate)
+    return dataclasses.replace(config, behaviour=LatentSacConfig(sac, critic))

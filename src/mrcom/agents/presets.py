@@ -14,7 +14,8 @@ class Budget:
     scenarios: int
     """Training scenarios per body."""
     episode_steps: int
-    """Control steps of one collected, adapted or evaluated episode."""
+    """Control steps of one collected episode, in training and in a target. Short ones hold more
+    beginnings, where bodies lie about at random and have to get up."""
     random_rounds: int
     """Rounds of collection with random actions before learning; one episode a scenario each."""
     expert_rounds: int
@@ -36,15 +37,17 @@ class Budget:
     """Updates of the policy in each target; the control from scratch gets as many."""
     evaluation_episodes: int
     """Evaluation episodes per policy and target."""
+    evaluation_steps: int
+    """Control steps of an episode that policies or predictions are judged on."""
 
 
 BUDGETS = {
     budget.name: budget
     for budget in (
-        Budget("debug", 2, 60, 1, 1, 1, 8, 1, 1, 0, 60, 8, 2),
-        Budget("tiny", 16, 1000, 1, 1, 8, 2100, 4, 1, 1, 3000, 1500, 8),
-        Budget("small", 16, 1000, 2, 2, 16, 8000, 8, 2, 2, 10000, 10000, 10),
-        Budget("full", 16, 1000, 4, 0, 200, 200000, 16, 16, 16, 50000, 50000, 10),
+        Budget("debug", 2, 60, 1, 1, 1, 8, 1, 1, 0, 60, 8, 2, 60),
+        Budget("tiny", 16, 250, 2, 8, 12, 2400, 4, 1, 1, 3000, 1500, 8, 1000),
+        Budget("small", 16, 500, 2, 8, 30, 8000, 8, 2, 2, 10000, 10000, 10, 1000),
+        Budget("full", 16, 1000, 4, 0, 200, 200000, 16, 16, 16, 50000, 50000, 10, 1000),
     )
 }
 

@@ -1,7 +1,6 @@
 """Learning to act in dreams: one actor for all scenarios, one critic for each."""
 
 import dataclasses
-from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -18,10 +17,11 @@ from mrcom.behaviour.critic import (
     init_critics,
     init_meta,
 )
+from mrcom.behaviour.dreams import Dream, DreamFn
+from mrcom.behaviour.examples import Examples
 from mrcom.behaviour.policy import Actor, ActorConfig
 from mrcom.behaviour.steps import descend, start_moments
 from mrcom.core.errors import unknown
-from mrcom.models.world_model import AbstractWorldModel, DreamContext, State, imagine
 from mrcom.objectives.imagination import (
     dream_weight,
     dynamics_loss,
@@ -50,6 +50,9 @@ class ActorCriticConfig:
     """0 is the one-step target of Eq. 14."""
     entropy_weight: float = 1e-3
     """Per nat, against returns divided by their range."""
+    imitation: float = 1.0
+    """Weight of the experts' steps in a batch as examples, where experts collected any; 0 learns
+    from dreams alone."""
     learning_rate: float = 1e-4
     """Of the actor's Adam."""
     max_norm: float = 1.0
@@ -70,25 +73,6 @@ class ActorCriticConfig:
         """The actor's."""
         clip = optax.clip_by_global_norm(self.max_norm)
         return optax.chain(clip, optax.adam(self.learning_rate, eps=1e-7))
-
-
-class Dream(eqx.Module):
-    """H dreamt steps from each of M starts; rows are grouped by scenario.
-
-    Attributes:
-        feature: of the starts, then of every dreamt step: T = H + 1 of them.
-        action: taken at steps 0 .. H-1.
-        reward: received on arriving at steps 1 .. H, in task reward.
-        cont: probability that the episode goes on from steps 1 .. H.
-    """
-
-    feature: Float[Array, "M T F"]
-    action: Float[Array, "M H A"]
-    reward: Float[Array, "M H"]
-    cont: Float[Array, "M H"]
-
-
-DreamFn = Callable[[Actor], Dream]
 
 
 class ActorCriticState(eqx.Module):
@@ -133,37 +117,6 @@ class ActorLoss(eqx.Module):
     return_range: Float[Array, ""]
 
 
-def dream_with(
-    model: AbstractWorldModel,
-    start: State,
-    act_mask: Float[Array, "M A"],
-    *,
-    horizon: int,
-    key: PRNGKeyArray,
-    dream_context: DreamContext = "push",
-) -> DreamFn:
-    """Dreams of a world model from some of its states, for `actor_critic_update`.
-
-    The policy reads features as constants, as in DreamerV1 and V2: a return's gradient reaches
-    an action through the model, but not through later actions' answers to it.
-
-    `start` is M states, constants here; `horizon` is the number of dreamt steps (H).
-    """
-    start = jax.lax.stop_gradient(start)
-
-    def dream_fn(actor: Actor) -> Dream:
-        def policy(
-            feature: Float[Array, "M F"], key: PRNGKeyArray
-        ) -> tuple[Float[Array, "M A"], None]:
-            return actor.sample(jax.lax.stop_gradient(feature), act_mask, key)[0], None
-
-        dream = imagine(model, start, policy, horizon=horizon, key=key, dream_context=dream_context)
-        arrived = dream.feature[:, 1:]
-        return Dream(dream.feature, dream.action, model.reward(arrived), model.cont(arrived))
-
-    return dream_fn
-
-
 def init_actor_critic(
     feature: int, act: int, num_scenarios: int, config: ActorCriticConfig, *, key: PRNGKeyArray
 ) -> ActorCriticState:
@@ -189,6 +142,7 @@ def actor_critic_update(
     scenario: Int[Array, " S"],
     act_mask: Float[Array, "M A"],
     config: ActorCriticConfig,
+    examples: Examples | None = None,
 ) -> ActorCriticUpdate:
     """One dream; one step of the actor, the scenarios' critics and the meta value.
 
@@ -203,11 +157,18 @@ def actor_critic_update(
             this order, equally many each.
         act_mask: of every row.
         config: the one that the state was made with.
+        examples: what to imitate, with the weight that the configuration gives it.
     """
     rows = state.critics.gather(scenario)
-    grads, learnt = eqx.filter_grad(actor_loss, has_aux=True)(
-        state.actor, dream_fn, rows, act_mask, state.return_range, state.updates, config
-    )
+
+    def loss_of(actor: Actor) -> tuple[Float[Array, ""], tuple[ActorLoss, Float[Array, ""]]]:
+        loss, learnt = actor_loss(
+            actor, dream_fn, rows, act_mask, state.return_range, state.updates, config
+        )
+        unlike = jnp.zeros(()) if examples is None else examples.loss(actor)
+        return loss + config.imitation * unlike, (learnt, unlike)
+
+    grads, (learnt, unlike) = eqx.filter_grad(loss_of, has_aux=True)(state.actor)
     actor, moments = descend(config.optimizer, state.actor, grads, state.moments)
     num = scenario.shape[0]
     seen = learnt.dream.feature[:, :-1]
@@ -229,6 +190,7 @@ def actor_critic_update(
         "actor/gradient": optax.tree.norm(grads),
         "actor/entropy": jnp.mean(learnt.entropy) / jnp.mean(jnp.sum(act_mask, axis=-1)),
         "actor/return_range": learnt.return_range,
+        "actor/imitation": unlike,
         "actor/dreamt_reward": jnp.mean(learnt.dream.reward),
         "actor/dreamt_return": jnp.mean(learnt.returns),
         "critic/loss": jnp.mean(losses),

@@ -138,7 +138,8 @@ class DreamEnv(VectorEnv):
     def _seen(self, feature: Float[Array, "N F"]) -> Float[np.ndarray, "N V"]:
         if self.config.seen == "feature":
             return np.array(feature, np.float32)
-        return np.array(_decode(self._model, feature), np.float32)[:, self._obs_at]
+        seen = _decode(self._model, feature, self._state.body)
+        return np.array(seen, np.float32)[:, self._obs_at]
 
 
 @jax.jit
@@ -152,8 +153,10 @@ def _feature(model: AbstractWorldModel, state: State) -> Float[Array, "N F"]:
 
 
 @eqx.filter_jit
-def _decode(model: AbstractWorldModel, feature: Float[Array, "N F"]) -> Float[Array, "N O"]:
-    return model.decode(feature)
+def _decode(
+    model: AbstractWorldModel, feature: Float[Array, "N F"], body: Int[Array, " N"] | None
+) -> Float[Array, "N O"]:
+    return model.decode(feature, body)
 
 
 @eqx.filter_jit

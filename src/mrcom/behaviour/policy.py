@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -16,6 +17,9 @@ from mrcom.nn.mlp import MLP
 # Nodes and weights of a 16-point rule for means under a unit normal; exact to about 1e-4 nats
 # for the entropy of a squashed normal whose standard deviation is at most 1.
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(16)
+
+Reads = Callable[[Float[Array, "M *T F"]], Float[Array, "M *T V"]]
+"""From features of dreams to what a policy reads of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +94,16 @@ class SquashedNormal(eqx.Module):
         correction = jnp.tensordot(weights, jax.vmap(of_node)(nodes), axes=1)
         plain = 0.5 * math.log(2 * math.pi * math.e) + self.log_std
         return jnp.sum(self.mask * (plain + correction), axis=-1)
+
+    def divergence(self, other: "SquashedNormal") -> Float[Array, "*B"]:
+        """KL(self || other) in nats, summed over real dimensions.
+
+        Squashing both by the same function leaves it that of the Gaussians.
+        """
+        ratio = jnp.exp(2 * (self.log_std - other.log_std))
+        apart = jnp.square((self.mean - other.mean) * jnp.exp(-other.log_std))
+        each = 0.5 * (ratio + apart - 1) + other.log_std - self.log_std
+        return jnp.sum(self.mask * each, axis=-1)
 
     def _log_prob_of_raw(self, raw: Float[Array, "*B A"]) -> Float[Array, "*B"]:
         scaled = (raw - self.mean) * jnp.exp(-self.log_std)

@@ -54,6 +54,9 @@ class SACConfig:
     actor_start: int = 0
     """Updates before the policy and the temperature begin to move. New critics know nothing, and
     would spoil a policy that was learnt before."""
+    anchor: float = 0.0
+    """Reward per nat by which the policy differs from the one it started from; 0 sets it free.
+    Values learnt from little experience err, and would lead a policy away from what it can."""
     actor_every: int = 1
     """Updates of the critics for each one of the policy."""
 
@@ -109,9 +112,14 @@ Learner = tuple[Actor, PyTree[Array], Float[Array, ""], PyTree[Array]]
 
 
 class SACState(eqx.Module):
-    """Everything that changes while SAC learns."""
+    """Everything that changes while SAC learns, and the anchor, which does not.
+
+    Attributes:
+        origin: the policy at the start; None without an anchor.
+    """
 
     actor: Actor
+    origin: Actor | None
     critics: Critics
     slow: Critics
     log_temperature: Float[Array, ""]
@@ -138,6 +146,7 @@ def init_sac(
         # Copies, because a caller that gives its old state away would otherwise lose the
         # actor it came from, or give the same critics away twice.
         actor=jax.tree.map(jnp.copy, actor),
+        origin=jax.tree.map(jnp.copy, actor) if config.anchor else None,
         critics=critics,
         slow=jax.tree.map(jnp.copy, critics),
         log_temperature=log_temperature,
@@ -151,25 +160,29 @@ def init_sac(
 def sac_update(
     state: SACState,
     batch: Transition,
-    act_mask: Float[Array, " A"],
+    act_mask: Float[Array, "... A"],
     config: SACConfig,
     *,
     key: PRNGKeyArray,
-) -> tuple[SACState, dict[str, Float[Array, ""]]]:
-    """One step of critics, actor and temperature on one minibatch [B, ...]."""
+) -> tuple[SACState, dict[str, Float[Array, "..."]]]:
+    """One step of critics, actor and temperature on one minibatch [B, ...].
+
+    `act_mask` is of each row, or one for all. Bodies share a temperature; its target counts the
+    real action dimensions of all rows. Metrics under `row/` have one number for each row.
+    """
     keys = named_keys(key, "now", "next")
     critics, critic_moments, metrics = _fit_critics(state, batch, act_mask, config, keys.next)
     now = (state.actor, state.actor_moments, state.log_temperature, state.temperature_moments)
+    fitted = lambda: _fit_actor(now, state.origin, critics, batch, act_mask, config, keys.now)
     if config.actor_start == 0 and config.actor_every == 1:
-        now = _fit_actor(now, critics, batch, act_mask, config, keys.now)
+        after = fitted()
     else:
         moves = (state.updates >= config.actor_start) & (state.updates % config.actor_every == 0)
-        now = jax.lax.cond(
-            moves, lambda: _fit_actor(now, critics, batch, act_mask, config, keys.now), lambda: now
-        )
-    actor, actor_moments, log_temperature, temperature_moments = now
-    after = SACState(
+        after = jax.lax.cond(moves, fitted, lambda: now)
+    actor, actor_moments, log_temperature, temperature_moments = after
+    learnt = SACState(
         actor=actor,
+        origin=state.origin,
         critics=critics,
         slow=follow(state.slow, critics, config.slow_rate),
         log_temperature=log_temperature,
@@ -178,13 +191,13 @@ def sac_update(
         temperature_moments=temperature_moments,
         updates=state.updates + 1,
     )
-    return after, metrics | {"actor/temperature": jnp.exp(state.log_temperature)}
+    return learnt, metrics | {"actor/temperature": jnp.exp(state.log_temperature)}
 
 
 def sac_updates(
     state: SACState,
     batches: Transition,
-    act_mask: Float[Array, " A"],
+    act_mask: Float[Array, "... A"],
     config: SACConfig,
     *,
     key: PRNGKeyArray,
@@ -192,10 +205,10 @@ def sac_updates(
     """Many updates in one call, one per minibatch [n, B, ...]; metrics are their means.
 
     Equal to calling `sac_update` in turn with the key folded with the learner's own count of
-    updates, so that the split into calls does not matter.
+    updates, so that the split into calls does not matter. `act_mask` holds for every minibatch.
     """
 
-    def body(state: SACState, batch: Transition) -> tuple[SACState, dict[str, Float[Array, ""]]]:
+    def body(state: SACState, batch: Transition) -> tuple[SACState, dict[str, Array]]:
         now = jax.random.fold_in(key, state.updates)
         return sac_update(state, batch, act_mask, config, key=now)
 
@@ -205,9 +218,10 @@ def sac_updates(
 
 def _fit_actor(
     now: Learner,
+    origin: Actor | None,
     critics: Critics,
     batch: Transition,
-    act_mask: Float[Array, " A"],
+    act_mask: Float[Array, "... A"],
     config: SACConfig,
     key: PRNGKeyArray,
 ) -> Learner:
@@ -222,13 +236,16 @@ def _fit_actor(
             temperature=jnp.exp(log_temperature),
             discount=config.discount,
         )
+        if origin is not None:
+            before = jax.lax.stop_gradient(origin(batch.feature, act_mask))
+            moved = actor(batch.feature, act_mask).divergence(before)
+            loss += config.anchor * (1 - config.discount) * jnp.mean(batch.weight * moved)
         return loss, log_prob
 
     grads, log_prob = eqx.filter_grad(loss_of, has_aux=True)(actor)
     actor, actor_moments = descend(optax.adam(config.actor_rate), actor, grads, actor_moments)
-    grad = jax.grad(temperature_loss)(
-        log_temperature, log_prob, target_entropy=config.target_entropy * jnp.sum(act_mask)
-    )
+    target_entropy = config.target_entropy * _real_dimensions(act_mask)
+    grad = jax.grad(temperature_loss)(log_temperature, log_prob, target_entropy=target_entropy)
     log_temperature, temperature_moments = descend(
         optax.adam(config.temperature_rate), log_temperature, grad, temperature_moments
     )
@@ -238,10 +255,10 @@ def _fit_actor(
 def _fit_critics(
     state: SACState,
     batch: Transition,
-    act_mask: Float[Array, " A"],
+    act_mask: Float[Array, "... A"],
     config: SACConfig,
     key: PRNGKeyArray,
-) -> tuple[Critics, PyTree[Array], dict[str, Float[Array, ""]]]:
+) -> tuple[Critics, PyTree[Array], dict[str, Float[Array, "..."]]]:
     next_action, next_log_prob = state.actor.sample(batch.next_feature, act_mask, key)
     target = soft_target(
         batch.reward,
@@ -253,7 +270,8 @@ def _fit_critics(
     )
 
     def loss_of(critics: Critics) -> tuple[Float[Array, ""], Float[Array, "K B"]]:
-        value = critics(batch.feature, batch.action * act_mask[None])
+        mask = jnp.broadcast_to(act_mask, batch.action.shape)
+        value = critics(batch.feature, batch.action * mask)
         return critic_loss(value, target, batch.weight), value
 
     (loss, value), grads = eqx.filter_value_and_grad(loss_of, has_aux=True)(state.critics)
@@ -261,10 +279,16 @@ def _fit_critics(
         optax.adam(config.critic_rate), state.critics, grads, state.critic_moments
     )
     metrics = {
-        "actor/entropy": -jnp.mean(next_log_prob) / jnp.sum(act_mask),
+        "actor/entropy": -jnp.mean(next_log_prob) / _real_dimensions(act_mask),
         "critic/loss": loss,
         "critic/value": jnp.mean(value),
         "critic/target": jnp.mean(target),
         "critic/disagreement": jnp.mean(jnp.std(value, axis=0)),
+        "row/critic": jnp.mean((value - target[None]) ** 2, axis=0),
     }
     return critics, moments, metrics
+
+
+def _real_dimensions(act_mask: Float[Array, "... A"]) -> Float[Array, ""]:
+    """Real action dimensions; their mean where rows have masks of their own."""
+    return jnp.mean(jnp.sum(act_mask, axis=-1))

@@ -3,7 +3,9 @@
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float, Int
 
 Params = TypeVar("Params")
 
@@ -26,3 +28,14 @@ def descend(
 def follow(slow: Params, online: Params, rate: float) -> Params:
     """A slow copy, moved by `rate` of the way to its original."""
     return jax.tree.map(lambda s, o: s + rate * (o - s), slow, online)
+
+
+def running_mean(
+    mean: Float[Array, ""], now: Float[Array, ""], updates: Int[Array, ""], rate: float
+) -> Float[Array, ""]:
+    """A mean after `updates` updates, moved by `rate` of the way to what is seen now.
+
+    It is a plain mean until that is slower, so that it has no start to forget.
+    """
+    share = jnp.maximum(rate, 1.0 / (updates.astype(now.dtype) + 1.0))
+    return mean + share * (now - mean)

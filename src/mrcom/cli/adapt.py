@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from mrcom.cli.options import Run
+from mrcom.cli.options import OtherBudget, Run, budget_for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,26 +13,59 @@ class Adapt:
     """Adapt a trained run to its target scenarios; the policies stay in the run's folder."""
 
     run: Run
+    learner: Annotated[
+        Literal["sac", "imagination"],
+        tyro.conf.arg(
+            help="SAC on real and dreamt steps, or the actor-critic of training, in dreams alone."
+        ),
+    ] = "sac"
     policy_init: Annotated[
         Literal["behaviour", "scratch"],
         tyro.conf.arg(help="Start from what training learnt, or from nothing."),
     ] = "behaviour"
+    reads: Annotated[
+        Literal["feature", "observation"],
+        tyro.conf.arg(
+            help="What the policy reads: the model's state, or observations (from scratch only)."
+        ),
+    ] = "feature"
+    model: Annotated[
+        Literal["frozen", "finetune"],
+        tyro.conf.arg(help="Keep the world model, or let each target's own copy learn on."),
+    ] = "frozen"
+    name: Annotated[
+        str, tyro.conf.arg(help="How tables and `mrcom.load` call the result.", metavar="NAME")
+    ] = "adapted"
     control: Annotated[
         bool, tyro.conf.arg(help="Also train SAC from scratch on as many real steps.")
     ] = True
+    budget: OtherBudget = None
     seed: Annotated[int | None, tyro.conf.arg(help="Seed; that of the run by default.")] = None
 
 
 def run(options: Adapt) -> int | None:
     """Run the command."""
-    from mrcom.cli.stages import ADAPTED, CONTROL, adapt_run
+    from mrcom.cli.stages import CONTROL, adapt_run, adaptation
+    from mrcom.core.errors import ConfigError
     from mrcom.train.loop import open_trained
     from mrcom.train.run_folder import open_run
 
+    adapted = adaptation(
+        options.name,
+        learner=options.learner,
+        policy_init=options.policy_init,
+        reads=options.reads,
+        model=options.model,
+    )
+    if options.name == CONTROL.name:
+        raise ConfigError(
+            f"name={options.name!r} is what tables call the control from scratch; the nearest "
+            f"that will do is '{options.name}-adapted'."
+        )
     trained = open_trained(open_run(options.run))
     seed = trained.config.seed if options.seed is None else options.seed
-    adapted = dataclasses.replace(ADAPTED, policy_init=options.policy_init)
+    budget = budget_for(trained, options.budget)
     for config in (adapted, CONTROL) if options.control else (adapted,):
-        adapt_run(trained, config, trained.config.budget, seed=seed)
+        adapt_run(trained, config, budget, seed=seed)
     print(f"adapted policies: {trained.folder.path / 'adapted'}")
     return None

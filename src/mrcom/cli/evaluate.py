@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from mrcom.cli.options import Run
+from mrcom.cli.options import OtherBudget, Run, budget_for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,6 +13,7 @@ class Evaluate:
     """Measure a run's predictions and returns; append the returns to its scores.jsonl."""
 
     run: Run
+    budget: OtherBudget = None
     seed: Annotated[
         int | None, tyro.conf.arg(help="Seed of the episodes; that of the run by default.")
     ] = None
@@ -27,7 +28,8 @@ def run(options: Evaluate) -> int | None:
 
     trained = open_trained(open_run(options.run))
     seed = trained.config.seed if options.seed is None else options.seed
-    measure_open_loop(trained, trained.config.budget)
-    evaluate_run(trained, trained.config.budget, seed=seed)
-    print_report(trained.folder)
+    budget = budget_for(trained, options.budget)
+    measure_open_loop(trained, budget)
+    evaluate_run(trained, budget, seed=seed)
+    print_report(trained.folder, budget.name)
     return None

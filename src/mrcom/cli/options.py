@@ -1,11 +1,15 @@
 """Options that several commands have, worded once."""
 
 import pathlib
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from mrcom.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mrcom.agents.presets import Budget as AmountOfWork
+    from mrcom.train.loop import Run as TrainedRun
 
 Amount = Literal["debug", "tiny", "small", "full"]
 
@@ -17,6 +21,10 @@ ObservationKind = Annotated[
     Literal["plain", "add_g", "add_d", "msk_r", "msk_f"],
     tyro.conf.arg(help="Noise, extra dimensions or masks on what is observed."),
 ]
+BehaviourKind = Annotated[
+    Literal["imagination", "sac"],
+    tyro.conf.arg(help="What learns to act: in dreams, or SAC on features of replayed steps."),
+]
 PromptKind = Annotated[
     Literal["expert", "own", "none"],
     tyro.conf.arg(help="What fills the model's context before anything real is known."),
@@ -25,6 +33,10 @@ Seed = Annotated[int, tyro.conf.arg(help="Seed of everything random.")]
 Budget = Annotated[
     Amount,
     tyro.conf.arg(help="How much experience and learning: debug (seconds) to full (accelerator)."),
+]
+OtherBudget = Annotated[
+    Amount | None,
+    tyro.conf.arg(help="Targets, steps and episodes; those of the run by default.", metavar="NAME"),
 ]
 Size = Annotated[
     Amount | None,
@@ -45,6 +57,13 @@ Run = Annotated[
     tyro.conf.Positional[pathlib.Path],
     tyro.conf.arg(help="Folder of a trained run.", metavar="RUN"),
 ]
+
+
+def budget_for(run: "TrainedRun", name: str | None) -> "AmountOfWork":
+    """The budget of that name, or the one that a run was trained with."""
+    from mrcom.agents.presets import budget
+
+    return run.config.budget if name is None else budget(name)
 
 
 def place_of_run(

@@ -32,15 +32,15 @@ def run(options: Report) -> int | None:
     return None
 
 
-def print_report(folder: "RunFolder") -> None:
-    """Write a run's report and print its tables and claims."""
+def print_report(folder: "RunFolder", budget: str | None = None) -> None:
+    """Write a run's report, of the scores of one budget, and print its tables and claims."""
     from rich.console import Console
 
     from mrcom.report.claims import claims_text
     from mrcom.report.run_report import write_report
     from mrcom.report.table import to_rich, to_text
 
-    report = write_report(folder)
+    report = write_report(folder, budget=budget)
     console = Console()
     for table in report.tables:
         if console.is_terminal:

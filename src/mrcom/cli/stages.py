@@ -1,6 +1,7 @@
 """The stages after training, each from a run folder's files to more files in it."""
 
 import dataclasses
+import sys
 from typing import Any
 
 import jax
@@ -31,14 +32,17 @@ from mrcom.scenarios.bodies import body as body_named
 from mrcom.scenarios.observation import PLAIN
 from mrcom.scenarios.scenario import Scenario
 from mrcom.simulate.simulator import Simulator
-from mrcom.train.adapt import AdaptConfig, Amount, adapt
+from mrcom.train.adapt import adapt
+from mrcom.train.adapt_config import AdaptConfig, Amount, settings
 from mrcom.train.adapted import (
+    Record,
     adapted_names,
     adapted_policy,
+    adapted_record,
     prompts_of_rows,
     same_adaptation,
-    save_actors,
-    view_of,
+    save_adapted,
+    views_of,
 )
 from mrcom.train.collect import collect_random, collect_with_experts
 from mrcom.train.log import Log
@@ -51,15 +55,32 @@ _SAC = SACConfig(critic_rate=1e-3, slow_rate=0.05, discount=0.97, init_temperatu
 # Critics that know nothing would spoil a policy that was learnt in training: they get the first
 # updates for themselves, and then it moves in small steps, exploring as little as it learnt to.
 _GENTLE = dataclasses.replace(
-    _SAC, actor_start=750, actor_rate=3e-5, init_temperature=0.001, target_entropy=-2.0
+    _SAC,
+    actor_start=750,
+    actor_rate=3e-5,
+    anchor=0.2,
+    init_temperature=0.001,
+    target_entropy=-2.0,
 )
 ADAPTED = AdaptConfig(sac=_GENTLE)
 """The paper's adaptation: dreams of the frozen model."""
-CONTROL = AdaptConfig(name="sac", policy_init="scratch", real_share=1.0, sac=_SAC)
+CONTROL = AdaptConfig(
+    name="sac", policy_init="scratch", reads="observation", real_share=1.0, sac=_SAC
+)
 """SAC from scratch on the same real steps with as many updates: does the world model help?"""
 
 DREAMT = 8
 """Dreams whose mean is the model's prediction."""
+
+
+def adaptation(name: str, *, policy_init: str, **choices: str) -> AdaptConfig:
+    """The paper's adaptation with other choices. A policy from nothing has nothing to be spoilt.
+
+    Raises:
+        ConfigError: an unknown choice, or two that do not go together.
+    """
+    sac = _GENTLE if policy_init == "behaviour" else _SAC
+    return dataclasses.replace(ADAPTED, name=name, policy_init=policy_init, sac=sac, **choices)
 
 
 def targets_of_run(run: Run, budget: Budget) -> list[Target]:
@@ -78,7 +99,7 @@ def measure_open_loop(run: Run, budget: Budget) -> None:
     simulator = Simulator(worlds.scenarios, layout=worlds.layout)
     seed = _seed(run, "open_loop")
     prompt = prompts_for(run.config, run.agent, worlds, seed=seed)
-    amount = {"num_steps": budget.episode_steps, "seed": seed}
+    amount = {"num_steps": budget.evaluation_steps, "seed": seed}
     statistics = run.experience.normaliser.mean, run.experience.normaliser.std
     context, longest = run.agent.windows.context, max(HORIZONS)
     batches = {}
@@ -95,7 +116,7 @@ def measure_open_loop(run: Run, budget: Budget) -> None:
             named_generator(seed, "windows", source),
             per_scenario=max(1, 256 // len(worlds.scenarios)),
             context=context,
-            length=min(run.agent.windows.length, budget.episode_steps - longest) + longest,
+            length=min(run.agent.windows.length, budget.evaluation_steps - longest) + longest,
         )
     both = jax.tree.map(lambda *parts: jnp.concatenate(parts), *batches.values())
     dream = _dreamer(run, seed)
@@ -111,25 +132,26 @@ def adapt_run(run: Run, config: AdaptConfig, budget: Budget, *, seed: int) -> No
     Raises:
         CheckpointError: one of this name was made with other settings.
     """
-    scenarios = [target.scenario for target in targets_of_run(run, budget)]
-    if same_adaptation(run, config, scenarios):
+    scenarios = tuple(target.scenario for target in targets_of_run(run, budget))
+    amount = Amount(budget.adapt_steps, budget.adapt_updates, budget.episode_steps)
+    record = Record(config, scenarios, amount)
+    if same_adaptation(run, record):
         return
     worlds = worlds_of(run.config, scenarios)
-    view = view_of(run, config, scenarios, worlds.masks, seed=seed)
-    amount = Amount(budget.adapt_steps, budget.adapt_updates, budget.episode_steps)
+    views = views_of(run, config, scenarios, worlds.masks, seed=seed)
     title = f"{config.name}: {len(scenarios)} targets"
     with Log(run.folder.metrics_file) as log, progress(title, total=amount.steps) as bar:
-        actors = adapt(
-            run.agent, run.state, worlds, view, config, amount, seed=seed, log=log, bar=bar
+        found = adapt(
+            run.agent, run.state, worlds, views, config, amount, seed=seed, log=log, bar=bar
         )
-    save_actors(run, config, actors, scenarios, seed=seed)
+    save_adapted(run, found, record, seed=seed)
 
 
 def evaluate_run(run: Run, budget: Budget, *, seed: int) -> None:
     """Returns of every policy in every target, appended to the run's scores.
 
-    Random actions, the expert, the behaviour without adaptation, and what was adapted. All
-    act by their modes, from the same initial states.
+    Random actions, the expert, the behaviour without adaptation, and what was adapted to all of
+    these targets. All act by their modes, from the same initial states.
     """
     targets = targets_of_run(run, budget)
     scenarios = [target.scenario for target in targets]
@@ -139,26 +161,33 @@ def evaluate_run(run: Run, budget: Budget, *, seed: int) -> None:
         "episodes": budget.evaluation_episodes,
         "seed": seed,
         "layout": worlds.layout,
-        "num_steps": budget.episode_steps,
+        "num_steps": budget.evaluation_steps,
     }
-    policies: dict[str, tuple[MakePolicy, int, int]] = {
-        "expert": (lambda rows, _: ExpertPolicy(rows, worlds.layout), 0, 0),
-        "behaviour": (lambda rows, masks: _behaviour(run, rows, masks), 0, run.counters.updates),
-    }
+    policies: dict[str, tuple[MakePolicy, int, int, str]] = {
+        "expert": (lambda rows, _: ExpertPolicy(rows, worlds.layout), 0, 0, ""),
+        "behaviour": (
+            lambda rows, masks: _behaviour(run, rows, masks), 0, run.counters.updates, "",
+        ),
+    }  # fmt: skip
     for name in adapted_names(run):
+        record = adapted_record(run, name)
+        if not set(scenarios) <= set(record.targets):
+            print(f"not evaluated: {name}, which was not made for these targets", file=sys.stderr)
+            continue
         make = lambda rows, masks, name=name: adapted_policy(run, name, rows, masks)
-        policies[name] = (make, budget.adapt_steps, budget.adapt_updates)
+        used = record.amount.steps, record.amount.updates
+        policies[name] = (make, *used, settings(record.config))
     with progress("evaluating", total=1 + len(policies)) as bar:
         returns = {"random": evaluate_random(scenarios, **amount)}
         bar.advance(1)
-        for name, (make_policy, _, _) in policies.items():
+        for name, (make_policy, *_) in policies.items():
             # The expert sees what is, not what the observation function makes of it.
             seen = plain if name == "expert" else scenarios
             returns[name] = evaluate(make_policy, seen, **amount)
             bar.advance(1, text=name)
     zero, hundred = returns["random"].mean(axis=1), returns["expert"].mean(axis=1)
     for name, values in returns.items():
-        _, env_steps, updates = policies.get(name, (None, 0, 0))
+        _, env_steps, updates, chosen = policies.get(name, (None, 0, 0, ""))
         records = scores_of(
             values,
             normalised_score(values, zero, hundred),
@@ -169,6 +198,7 @@ def evaluate_run(run: Run, budget: Budget, *, seed: int) -> None:
             env_steps=env_steps,
             updates=updates,
             budget=budget.name,
+            settings=chosen,
         )
         append_scores(run.folder.scores_file, records)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from mrcom.cli.options import (
+    BehaviourKind,
     Budget,
     ObservationKind,
     PromptKind,
@@ -39,6 +40,7 @@ class Train:
     )
     reward: RewardKind = "track"
     observation: ObservationKind = "plain"
+    behaviour: BehaviourKind = "imagination"
     prompt: PromptKind = "expert"
     observe_reward: Annotated[
         bool, tyro.conf.arg(help="Whether agents see the last reward; no as in the equations.")
@@ -84,6 +86,7 @@ def config_of(options: Any) -> "RunConfig":
         reward=given.reward,
         observation=given.observation,
         observe_reward=given.observe_reward,
+        behaviour=given.behaviour,
         prompt=given.prompt,
     )
 

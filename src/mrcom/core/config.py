@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import types
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -30,7 +31,7 @@ def from_json(kind: type[T], value: Mapping[str, Any]) -> T:
         ConfigError: a field is unknown or missing, named with the nearest known one.
     """
     hints = typing.get_type_hints(kind)
-    names = {f.name for f in dataclasses.fields(kind)}  # ty: ignore[invalid-argument-type]
+    names = _field_names(kind)
     for name in value:
         if name not in names:
             raise unknown(f"field of {kind.__name__}", name, names)
@@ -41,6 +42,10 @@ def from_json(kind: type[T], value: Mapping[str, Any]) -> T:
 
 
 def _restore(hint: Any, value: Any) -> Any:
+    if isinstance(hint, types.UnionType) and isinstance(value, Mapping):
+        # One part or another in a slot: the one whose fields these are.
+        fits = [k for k in typing.get_args(hint) if _field_names(k) == value.keys()]
+        hint = fits[0] if len(fits) == 1 else hint
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return from_json(hint, value)
     if typing.get_origin(hint) is tuple and isinstance(value, list):
@@ -48,6 +53,10 @@ def _restore(hint: Any, value: Any) -> Any:
         kinds = [inner[0]] * len(value) if inner[-1:] == (Ellipsis,) else list(inner)
         return tuple(_restore(k, item) for k, item in zip(kinds, value, strict=True))
     return value
+
+
+def _field_names(kind: Any) -> set[str]:
+    return {f.name for f in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else set()
 
 
 def canonical(value: Any) -> str:

@@ -35,6 +35,8 @@ class Batch(eqx.Module):
     """Index into the list of training scenarios."""
     body: Int[Array, " B"]
     """Index into `Layout.bodies`."""
+    expert: Bool[Array, " B"]
+    """Whether the scenario's expert chose the actions."""
 
 
 class Prompt(eqx.Module):

@@ -87,6 +87,7 @@ def scores_of(
     env_steps: int,
     updates: int,
     budget: str,
+    settings: str = "",
 ) -> list[Score]:
     """One record per episode, ready for the file; NaN becomes a missing score."""
     return [
@@ -103,6 +104,7 @@ def scores_of(
             env_steps=env_steps,
             updates=updates,
             budget=budget,
+            settings=settings,
         )
         for n, scenario in enumerate(scenarios)
         for episode in range(returns.shape[1])

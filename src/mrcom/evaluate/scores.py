@@ -42,7 +42,9 @@ class Score:
     updates: int
     """Gradient steps of the policy that acted."""
     budget: str
-    """Name of the run's budget."""
+    """Name of the budget that it was evaluated with."""
+    settings: str = ""
+    """How its policy was found, where that differs from what is usual; empty in older files."""
 
     @property
     def cell(self) -> tuple[Any, ...]:
@@ -63,6 +65,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "env_steps": (int,),
     "updates": (int,),
     "budget": (str,),
+    "settings": (str,),
 }
 
 
@@ -122,6 +125,8 @@ def _parse(line: str, where: str) -> Score:
     for name in value:
         if name not in _KINDS:
             raise RunFolderError(f"{where}: {unknown('field of a score', name, _KINDS)}")
+    value = dict(value)
+    value.setdefault("settings", "")
     for name, kinds in _KINDS.items():
         if name not in value:
             raise RunFolderError(f"{where} has no {name!r}.")

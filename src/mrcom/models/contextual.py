@@ -10,10 +10,12 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from mrcom.core.errors import ConfigError
 from mrcom.core.rng import named_keys
 from mrcom.core.types import Batch, Prompt
+from mrcom.models.bodies import AbstractBodies, Body, Padded, Stems
 from mrcom.models.context import AbstractContext, ContextTransformer, NoContext
 from mrcom.models.dynamics import LatentDynamics
 from mrcom.models.latent import ContextualConfig, Noise, Posterior, State, Statistics
 from mrcom.models.world_model import AbstractWorldModel, DreamContext
+from mrcom.nn.branched import BranchedMLP
 from mrcom.nn.distributions import Normal
 from mrcom.nn.heads import BernoulliHead, TwoHotHead
 from mrcom.nn.mlp import MLP
@@ -30,40 +32,56 @@ class ContextualModel(AbstractWorldModel):
     Equation: mrcom.eq9
     """
 
+    bodies: AbstractBodies
     context: AbstractContext
     dynamics: LatentDynamics
-    decoder: MLP
+    decoder: MLP | BranchedMLP
     reward_head: TwoHotHead
     cont_head: BernoulliHead
     config: ContextualConfig = eqx.field(static=True)
 
-    def __init__(self, config: ContextualConfig, obs: int, act: int, *, key: PRNGKeyArray):
-        """Fresh parameters for observations and actions of these padded widths."""
-        keys = named_keys(key, "context", "dynamics", "decoder", "reward", "cont")
+    def __init__(
+        self, config: ContextualConfig, obs: int, act: int, *, bodies: int = 1, key: PRNGKeyArray
+    ):
+        """Fresh parameters for observations and actions of these padded widths.
+
+        `bodies` is how many bodies there are; only stems depend on it.
+        """
+        keys = named_keys(key, "context", "dynamics", "decoder", "reward", "cont", "bodies")
         feature, units, head_layers = config.feature, config.units, config.head_layers
         self.config = config
+        self.bodies = (
+            Stems(bodies, obs, act, config.stem_units, key=keys.bodies)
+            if config.bodies == "stems"
+            else Padded(obs, act)
+        )
+        widths = self.bodies.widths
         self.context = (
             ContextTransformer(
-                config.context, obs, act, observe_reward=config.observe_reward, key=keys.context
+                config.context, *widths, observe_reward=config.observe_reward, key=keys.context
             )
             if "context" in config.parts
             else NoContext(config.context.width, key=keys.context)
         )
-        self.dynamics = LatentDynamics(config, obs, act, key=keys.dynamics)
-        self.decoder = MLP(feature, units, config.layers, obs, key=keys.decoder)
+        self.dynamics = LatentDynamics(config, *widths, key=keys.dynamics)
+        self.decoder = self.bodies.decoder(feature, units, config.layers, key=keys.decoder)
         self.reward_head = TwoHotHead(
             feature, units, head_layers, config.reward_bins, config.reward_limit, key=keys.reward
         )
         self.cont_head = BernoulliHead(feature, units, head_layers, key=keys.cont)
 
     def initial(
-        self, prompt: Prompt, obs_mask: Float[Array, "N O"], act_mask: Float[Array, "N A"]
+        self,
+        prompt: Prompt,
+        obs_mask: Float[Array, "N O"],
+        act_mask: Float[Array, "N A"],
+        body: Int[Array, " N"] | None = None,
     ) -> State:
         """State before anything real is seen: the context is the prompt's last steps."""
         self._check_window(prompt.reward.shape[1], at_least=self.config.context.window)
         contexts, memory = self.context.read(
-            prompt.obs * obs_mask[:, None],
-            self._indexed(prompt.action * act_mask[:, None]),
+            self.bodies.obs(prompt.obs * obs_mask[:, None], body),
+            self.bodies.action(self._indexed(prompt.action * act_mask[:, None]), body),
             prompt.reward,
             prompt.valid,
         )
@@ -71,7 +89,8 @@ class ContextualModel(AbstractWorldModel):
         memory = self.context.recall(memory, rows, jnp.full_like(rows, prompt.reward.shape[1] - 1))
         deter, aux = self.dynamics.first(contexts[:, -1])
         stoch = jnp.zeros((*rows.shape, self.config.stoch))
-        return State(stoch, deter, aux, contexts[:, -1], memory, obs_mask, act_mask)
+        body = self.bodies.remembered(body)
+        return State(stoch, deter, aux, contexts[:, -1], memory, obs_mask, act_mask, body)
 
     def observe(self, batch: Batch, *, key: PRNGKeyArray | None) -> Posterior:
         """Filter the steps of a batch that follow its first window.
@@ -86,8 +105,9 @@ class ContextualModel(AbstractWorldModel):
     def filter(self, batch: Batch, noise: Noise | None) -> Posterior:
         """`observe` with given draws; without any, means instead of samples."""
         window = self.config.context.window
-        obs = batch.obs * batch.obs_mask[:, None]
+        obs = self.bodies.obs(batch.obs * batch.obs_mask[:, None], batch.body)
         action = self._indexed(batch.action * batch.act_mask[:, None])
+        action = self.bodies.action(action, batch.body)
         contexts, memory = self.context.read(obs, action, batch.reward, batch.valid)
         contexts = contexts[:, window - 1 :]  # C_t of the trained steps, and of the one after
         before, obs, action = contexts[:, :-1], obs[:, window:], action[:, window:]
@@ -113,6 +133,7 @@ class ContextualModel(AbstractWorldModel):
             memory=memory,
             obs_mask=batch.obs_mask,
             act_mask=batch.act_mask,
+            body=self.bodies.remembered(batch.body),
         )
 
     def states_at(self, posterior: Posterior, index: Int[Array, " N"]) -> State:
@@ -126,6 +147,7 @@ class ContextualModel(AbstractWorldModel):
             memory=self.context.recall(posterior.memory, row, step + self.config.context.window),
             obs_mask=posterior.obs_mask[row],
             act_mask=posterior.act_mask[row],
+            body=None if posterior.body is None else posterior.body[row],
         )
 
     def correct(
@@ -149,7 +171,8 @@ class ContextualModel(AbstractWorldModel):
         noise: Noise | None,
     ) -> tuple[State, Statistics]:
         """`correct` with given draws; without any, means instead of samples."""
-        obs, action = obs * state.obs_mask, action * state.act_mask
+        obs = self.bodies.obs(obs * state.obs_mask, state.body)
+        action = self.bodies.action(action * state.act_mask, state.body)
         stoch, aux = self.dynamics.posterior(state.context, action, obs, state.aux)
         state = self._advance(state, action, stoch, aux, noise)
         return self._push(state, obs, action, reward), Statistics(stoch, aux)
@@ -167,15 +190,16 @@ class ContextualModel(AbstractWorldModel):
         With `push` the decoded observation and reward become the newest step of the context;
         with `frozen` the context stays as it is.
         """
-        action = action * state.act_mask
+        action = self.bodies.action(action * state.act_mask, state.body)
         stoch, aux = self.dynamics.prior(state.context, action, state.aux)
         noise = self._noise(key, action.shape[:-1])
         state = self._advance(state, action, stoch, aux, noise)
         if dream_context == "frozen":
             return state, Statistics(stoch, aux)
         feature = self.feature(state)
-        obs, reward = self.decode(feature) * state.obs_mask, self.reward(feature)
-        return self._push(state, obs, action, reward), Statistics(stoch, aux, obs, reward)
+        obs = self.decode(feature, state.body) * state.obs_mask
+        reward, seen = self.reward(feature), self.bodies.obs(obs, state.body)
+        return self._push(state, seen, action, reward), Statistics(stoch, aux, obs, reward)
 
     def next_features(
         self, posterior: Posterior, *, num_samples: int, key: PRNGKeyArray | None
@@ -202,9 +226,9 @@ class ContextualModel(AbstractWorldModel):
         """All three states side by side."""
         return jnp.concatenate([state.stoch, state.deter, state.aux], axis=-1)
 
-    def decode(self, feature: Float[Array, "*B F"]) -> Float[Array, "*B O"]:
+    def decode(self, feature: Float[Array, "*B F"], body: Body = None) -> Float[Array, "*B O"]:
         """The expected (normalised) observation; padded entries are meaningless."""
-        return self.decoder(feature)
+        return self.bodies.decode(self.decoder, feature, body)
 
     def reward_logits(self, feature: Float[Array, "*B F"]) -> Float[Array, "*B K"]:
         """Logits of the reward's bins, `reward_head.bins`."""

@@ -5,7 +5,7 @@ from typing import Literal
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from mrcom.core.errors import ConfigError, unknown
 from mrcom.models.context import ContextConfig, Memory
@@ -13,6 +13,9 @@ from mrcom.nn.distributions import Normal
 
 PARTS = ("stoch", "deter", "aux", "context", "reference")
 """Parts a model may be made of. `reference` is a second, separately learned prior of `stoch`."""
+
+BODIES = ("padded", "stems")
+"""Ways in which arrays of different bodies enter and leave the shared networks."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +50,12 @@ class ContextualConfig:
     """Which action belongs to a step: the one that led into it, or, as a literal reading of the
     paper's indices, the one taken at it. With the latter the model can be trained and can
     predict, but no policy can act from its states, which already know the action."""
+    bodies: str = "padded"
+    """How bodies of different sizes share networks. `padded`: padded arrays go in and out as they
+    are; `stems`: through a linear map in (stem) and an output layer of each body's own."""
+    stem_units: int = 64
+    """Outputs of a stem, where there are stems; no fewer than the widest observation has entries,
+    if nothing of it shall be lost."""
     context: ContextConfig = dataclasses.field(default_factory=ContextConfig)
     """Sizes of the context transformer."""
 
@@ -58,6 +67,13 @@ class ContextualConfig:
             raise ConfigError(
                 "ContextualConfig.parts must contain 'stoch': it is the only part that reads "
                 "both the action and the observation."
+            )
+        if self.bodies not in BODIES:
+            raise unknown("ContextualConfig.bodies", self.bodies, BODIES)
+        if self.stem_units < 1:
+            raise ConfigError(
+                f"ContextualConfig.stem_units={self.stem_units} must be at least 1; the nearest "
+                f"is 1."
             )
         if self.reward_bins % 2 == 0:
             raise ConfigError(
@@ -109,6 +125,8 @@ class State(eqx.Module):
     """Keys and values of the last steps."""
     obs_mask: Float[Array, "*B O"]
     act_mask: Float[Array, "*B A"]
+    body: Int[Array, "*B"] | None = None
+    """Index of the body, where bodies have parameters of their own."""
 
 
 class Statistics(eqx.Module):
@@ -136,11 +154,13 @@ class Posterior(eqx.Module):
     aux_posterior: Normal
     reference: Normal | None
     """Second prior of `stoch`, where that part exists."""
-    action: Float[Array, "B T A"]
-    """As used: masked, and shifted where `action_index` says so."""
+    action: Float[Array, "B T _"]
+    """As used: masked, shifted where `action_index` says so, and after the stem if there is one."""
     memory: Memory
     obs_mask: Float[Array, "B O"]
     act_mask: Float[Array, "B A"]
+    body: Int[Array, " B"] | None
+    """Index of the body, where bodies have parameters of their own."""
 
     @property
     def feature(self) -> Float[Array, "B T F"]:

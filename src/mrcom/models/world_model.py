@@ -36,9 +36,17 @@ class AbstractWorldModel(eqx.Module):
 
     @abc.abstractmethod
     def initial(
-        self, prompt: Prompt, obs_mask: Float[Array, "N O"], act_mask: Float[Array, "N A"]
+        self,
+        prompt: Prompt,
+        obs_mask: Float[Array, "N O"],
+        act_mask: Float[Array, "N A"],
+        body: Int[Array, " N"] | None = None,
     ) -> State:
-        """State before anything real is seen. The prompt is used here and nowhere else."""
+        """State before anything real is seen. The prompt is used here and nowhere else.
+
+        `body` is the index of every row's body; a model whose bodies share all parameters can do
+        without.
+        """
 
     @abc.abstractmethod
     def observe(self, batch: Batch, *, key: PRNGKeyArray | None) -> Posterior:
@@ -76,8 +84,13 @@ class AbstractWorldModel(eqx.Module):
         """What heads, critics and policies read."""
 
     @abc.abstractmethod
-    def decode(self, feature: Float[Array, "*B F"]) -> Float[Array, "*B O"]:
-        """The expected (normalised) observation; padded entries are meaningless."""
+    def decode(
+        self, feature: Float[Array, "*B F"], body: Int[Array, "..."] | None = None
+    ) -> Float[Array, "*B O"]:
+        """The expected (normalised) observation; padded entries are meaningless.
+
+        `body` is as in `initial`, with the first axes of `feature`.
+        """
 
     @abc.abstractmethod
     def reward(self, feature: Float[Array, "*B F"]) -> Float[Array, "*B"]:

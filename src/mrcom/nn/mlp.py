@@ -76,9 +76,16 @@ class MLP(eqx.Module):
 
     def __call__(self, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
         """The output for every vector."""
-        for linear, norm in zip(self.hidden, self.norms, strict=True):
-            x = jax.nn.silu(norm(linear(x)))
-        return self.out(x)
+        return self.out(hidden_layers(self.hidden, self.norms, x))
+
+
+def hidden_layers(
+    hidden: tuple[Linear, ...], norms: tuple[RMSNorm, ...], x: Float[Array, "*B I"]
+) -> Float[Array, "*B J"]:
+    """What the output layer of a perceptron reads."""
+    for linear, norm in zip(hidden, norms, strict=True):
+        x = jax.nn.silu(norm(linear(x)))
+    return x
 
 
 def _like(vector: Float[Array, " I"], x: Float[Array, "*B I"]) -> Float[Array, "*B I"]:

@@ -1,7 +1,7 @@
-"""Learning in a dream: targets, weights and losses of actor and critic.
+"""Learning from values: targets, weights and losses of actor and critic.
 
 All values and returns are in units of 1 / (1 - discount): reward 1 for ever is worth 1.
-Dreams are [M, H]: M dreams of H steps.
+Dreams are [M, H]: M dreams of H steps. Targets are the same of replayed steps.
 """
 
 import jax
@@ -20,7 +20,7 @@ def value_target(
     discount: float,
     lambda_: float,
 ) -> Float[Array, "M H"]:
-    """Lambda-returns of dreams in our unit of value; `lambda_` 0 gives one-step targets.
+    """Lambda-returns in our unit of value; `lambda_` 0 gives the one-step targets of Eq. 14.
 
         y = (1 - discount) r + discount c v(s')      where `lambda_` is 0
 
@@ -28,6 +28,8 @@ def value_target(
     that the episode goes on from there, so that a terminal step bootstraps with 0 (a time limit
     is no terminal step); values are of every step, the start included. Gradients flow through
     every input; callers stop them where a target is meant.
+
+    Equation: mrcom.eq14
     """
     return lambda_return((1 - discount) * reward, cont, value, discount=discount, lambda_=lambda_)
 

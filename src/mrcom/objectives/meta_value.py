@@ -15,31 +15,6 @@ def meta_value_loss(
     return jnp.square(jax.lax.stop_gradient(scenario_value) - meta_value)
 
 
-def bellman_loss(
-    value: Float[Array, "*B"],
-    reward: Float[Array, "*B"],
-    cont: Float[Array, "*B"],
-    next_value: Float[Array, "*B"],
-    *,
-    discount: float,
-) -> Float[Array, "*B"]:
-    """Squared one-step error of a scenario's value; the target is stopped.
-
-        (v(s_t) - (r_t + discount * c_t * v'(s_{t+1})))^2
-
-    Args:
-        value: v(s_t).
-        reward: received on moving from s_t to s_{t+1}, in the unit of the values.
-        cont: 0 where the episode ended at s_{t+1} (a time limit is no end).
-        next_value: v'(s_{t+1}) of the slow copy.
-        discount: per control step, in [0, 1].
-
-    Equation: mrcom.eq14
-    """
-    target = reward + discount * cont * next_value
-    return jnp.square(value - jax.lax.stop_gradient(target))
-
-
 def value_consistency(
     value: Float[Array, "B T"], predicted: Float[Array, "K B T"], scale: Float[Array, ""]
 ) -> Float[Array, "B T"]:

@@ -43,6 +43,8 @@ class Ring:
     is_terminal: Bool[np.ndarray, "N E T"]
     length: Int[np.ndarray, "N E"]
     """Steps of the episode in a slot, its first one included; 0 where there is none."""
+    expert: Bool[np.ndarray, "N E"]
+    """Whether the scenario's expert chose the actions of the episode in a slot."""
 
 
 class Store:
@@ -74,6 +76,7 @@ class Store:
             reward=np.zeros(slots, np.float32),
             is_terminal=np.zeros(slots, np.bool_),
             length=np.zeros(slots[:2], np.int64),
+            expert=np.zeros(slots[:2], np.bool_),
         )
         self._added = np.zeros(num_scenarios, np.int64)
         self._env_steps = 0
@@ -108,6 +111,8 @@ class Store:
         scenarios: Int[np.ndarray, " B"],
         steps: Steps,
         lengths: Int[np.ndarray, " B"] | None = None,
+        *,
+        expert: bool = False,
     ) -> None:
         """Takes in one trajectory per row, oldest first where a scenario has several.
 
@@ -115,6 +120,7 @@ class Store:
             scenarios: index of the scenario of each row.
             steps: the trajectories, padded to the store's widths, raw units.
             lengths: steps that count in each row; all of them when absent.
+            expert: whether the scenarios' experts chose the actions.
 
         Raises:
             ConfigError: a trajectory that is too long, or an unknown scenario.
@@ -129,7 +135,7 @@ class Store:
                 slot = getattr(self.ring, name)[place]
                 slot[:length] = getattr(steps, name)[row, :length]
                 slot[length:] = 0
-            self.ring.length[place] = length
+            self.ring.length[place], self.ring.expert[place] = length, expert
             self._added[scenario] += 1
             self._env_steps += int(length) - 1
 
@@ -168,6 +174,11 @@ class Store:
         Raises:
             CheckpointError: it was a store of other sizes.
         """
+        if missing := {field.name for field in dataclasses.fields(Ring)} - set(state):
+            raise CheckpointError(
+                f"The stored experience has no {', '.join(sorted(missing))}: it was written by "
+                "another version. Train again, or use the version that wrote it."
+            )
         used = self._used(np.asarray(state["added"]))
         for field in dataclasses.fields(Ring):
             mine, given = getattr(self.ring, field.name), np.asarray(state[field.name])

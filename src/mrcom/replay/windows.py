@@ -120,5 +120,6 @@ def gather(
         "act_mask": masks.act[windows.scenario],
         "scenario": windows.scenario.astype(np.int32),
         "body": masks.body[windows.scenario].astype(np.int32),
+        "expert": ring.expert[windows.scenario, windows.slot],
     }
     return Batch(**jax.device_put(arrays))

@@ -7,7 +7,7 @@ import pathlib
 from mrcom.core.errors import ConfigError, RunFolderError
 from mrcom.evaluate.dreams import load_starts
 from mrcom.evaluate.open_loop import OpenLoopErrors, errors_from_json
-from mrcom.evaluate.scores import Score, read_scores
+from mrcom.evaluate.scores import Score, read_scores, select
 from mrcom.report.claims import Claim, claims_text, open_loop_claims, summary, target_claims
 from mrcom.report.figures import draw_dreams, draw_learning_curves, draw_scores
 from mrcom.report.table import Table, to_markdown
@@ -33,17 +33,24 @@ class RunReport:
     """PNG files."""
 
 
-def write_report(folder: RunFolder) -> RunReport:
+def write_report(folder: RunFolder, *, budget: str | None = None) -> RunReport:
     """Writes `report.md`, `summary.json` and the figures; what was not measured is left out.
 
     Reads `scores.jsonl`, `open_loop.json` (errors by body), `dreams/*.npz` and
     `metrics.jsonl`.
+
+    Args:
+        folder: of the run.
+        budget: whose scores are shown, because another has other targets and episodes; the last
+            in the file by default.
 
     Raises:
         ConfigError: nothing was measured yet.
         RunFolderError: a file is damaged or cannot be written.
     """
     scores = read_scores(folder.scores_file) if folder.scores_file.is_file() else []
+    if scores:
+        scores = select(scores, budget=scores[-1].budget if budget is None else budget)
     errors = read_open_loop(folder)
     if not scores and not errors:
         raise ConfigError(f"{folder.path} has nothing to report: evaluate the run first.")

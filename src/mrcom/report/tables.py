@@ -200,11 +200,15 @@ def _unit_notes(scores: Sequence[Score]) -> tuple[str, ...]:
 
 def _budget_notes(scores: Sequence[Score]) -> tuple[str, ...]:
     notes = []
-    for method in ("adapted", "sac"):
-        found = sorted({(s.env_steps, s.updates) for s in select(scores, method=method)})
-        if found:
-            used = " or ".join(f"{steps:,} real steps, {ups:,} updates" for steps, ups in found)
-            notes.append(f"{title_of(method)}: {used} in each target.")
+    for method in methods_of(scores):
+        of_method = select(scores, method=method)
+        found = sorted({(s.env_steps, s.updates) for s in of_method if s.env_steps})
+        if not found:
+            continue
+        used = " or ".join(f"{steps:,} real steps, {ups:,} updates" for steps, ups in found)
+        chosen = " or ".join(sorted({s.settings or "the usual settings" for s in of_method}))
+        how = f" ({chosen})" if any(s.settings for s in of_method) else ""
+        notes.append(f"{title_of(method)}{how}: {used} in each target.")
     budgets = sorted({score.budget for score in scores})
     if any(score.normalised is None for score in scores):
         notes.append(f"{NOTHING}: the expert is too close to random for a normalised score.")

@@ -1,6 +1,8 @@
 """Adapted policies in a run's folder, and how they act."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +15,24 @@ from mrcom.core.rng import root_key
 from mrcom.core.types import Masks, Prompt
 from mrcom.replay.prompts import choose_prompts
 from mrcom.scenarios.scenario import Scenario
-from mrcom.train.adapt import AdaptConfig
+from mrcom.train.adapt import Adapted
+from mrcom.train.adapt_config import AdaptConfig, Amount
 from mrcom.train.checkpoint import Checkpoints
 from mrcom.train.loop import Run, prompts_for
 from mrcom.train.settings import worlds_of
-from mrcom.train.views import ActorsPolicy, LatentView, ObservationView, View
+from mrcom.train.targets import Views
+from mrcom.train.views import ActorsPolicy, LatentView, LatentViews, ObservationView, View
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What an adaptation in a run's folder was made with."""
+
+    config: AdaptConfig
+    targets: tuple[Scenario, ...]
+    """In the order of its policies."""
+    amount: Amount
+    """Of real steps and updates in each target."""
 
 
 def adapted_names(run: Run) -> list[str]:
@@ -26,19 +41,21 @@ def adapted_names(run: Run) -> list[str]:
     return [folder.name for folder in folders if Checkpoints(folder).steps()]
 
 
-def view_of(
+def views_of(
     run: Run, config: AdaptConfig, rows: Sequence[Scenario], masks: Masks, *, seed: int
-) -> View:
-    """What the policies of an adaptation read, for one scenario per row.
+) -> Views:
+    """How an adaptation looks at scenarios while it learns, one for each row.
 
     Args:
         seed: of the prompts.
     """
-    if config.real_share == 1:
-        normaliser, seen = run.experience.normaliser, run.config.observe_reward
-        return ObservationView(masks, normaliser.mean, normaliser.std, observe_reward=seen)
-    of_rows = prompts_of_rows(run, rows, seed=seed)
-    return LatentView(run.agent, run.state, masks, of_rows)
+    latent = None
+    if config.reads == "feature" or config.dreams_at_all:
+        latent = LatentView(run.agent, run.state, masks, prompts_of_rows(run, rows, seed=seed))
+    if config.reads == "feature":
+        assert latent is not None
+        return Views(latent, latent)
+    return Views(_observations(run, masks), latent)
 
 
 def prompts_of_rows(run: Run, rows: Sequence[Scenario], *, seed: int) -> Prompt:
@@ -48,13 +65,20 @@ def prompts_of_rows(run: Run, rows: Sequence[Scenario], *, seed: int) -> Prompt:
     return choose_prompts(prompts, np.array([distinct.index(row) for row in rows]))
 
 
-def save_actors(
-    run: Run, config: AdaptConfig, actors: Actor, scenarios: Sequence[Scenario], *, seed: int
-) -> None:
-    """Keep the policies of an adaptation, stacked in the scenarios' order."""
-    width = actors.net.hidden[0].weight.shape[1]
-    meta = {"config": config, "targets": list(scenarios), "seed": seed, "width": width}
-    _folder(run, config.name).save(0, actors, meta=meta)
+def save_adapted(run: Run, found: Adapted, record: Record, *, seed: int) -> None:
+    """Keep the policies of an adaptation, and each target's own world model where it has one."""
+    width = found.actors.net.hidden[0].weight.shape[1]
+    meta = {
+        "config": record.config,
+        "targets": list(record.targets),
+        "seed": seed,
+        "width": width,
+        "amount": record.amount,
+    }
+    kept: Any = found.actors
+    if record.config.model == "finetune":
+        kept = (found.actors, [run.agent.model(state) for state in found.states])
+    _folder(run, record.config.name).save(0, kept, meta=meta)
 
 
 def adapted_policy(
@@ -74,40 +98,82 @@ def adapted_policy(
         CheckpointError: there are none, or not for one of these scenarios.
     """
     kept = _folder(run, name)
-    meta = kept.read_meta()
-    targets = [from_json(Scenario, value) for value in meta["targets"]]
+    meta, record = kept.read_meta(), adapted_record(run, name)
     for row in rows:
-        if row not in targets:
+        if row not in record.targets:
             raise CheckpointError(f"The policies in {kept.folder} were not made for {row.name}.")
+    which, num = np.array([record.targets.index(row) for row in rows]), len(record.targets)
     size = run.agent.actor(run.state).config
     one = Actor(meta["width"], run.worlds.layout.act, size, key=root_key(0))
-    template = jax.tree.map(lambda leaf: jnp.stack([leaf] * len(targets)), one)
-    config = from_json(AdaptConfig, meta["config"])
-    return ActorsPolicy(
-        view_of(run, config, rows, masks, seed=meta["seed"]),
-        kept.restore(template).state,
-        np.array([targets.index(row) for row in rows]),
-        masks,
-        seed,
+    actors: Any = jax.tree.map(lambda leaf: jnp.stack([leaf] * num), one)
+    if record.config.model == "finetune":
+        template = (actors, [run.agent.model(run.state)] * num)
+        actors, models = kept.restore(template).state
+    else:
+        actors, models = kept.restore(actors).state, None
+    if record.config.reads == "observation":
+        view: View = _observations(run, masks)
+    else:
+        # The prompts that were learnt with, which depend on the whole list of targets.
+        prompts = prompts_of_rows(run, record.targets, seed=meta["seed"])
+        latent = LatentView(run.agent, run.state, masks, choose_prompts(prompts, which))
+        view = latent if models is None else _by_models(run, latent, models, which)
+    return ActorsPolicy(view, actors, which, masks, seed)
+
+
+def adapted_record(run: Run, name: str) -> Record:
+    """What a finished adaptation was made with.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    meta = _folder(run, name).read_meta()
+    budget = run.config.budget
+    usual = Amount(budget.adapt_steps, budget.adapt_updates, budget.episode_steps)
+    return Record(
+        config=from_json(AdaptConfig, _completed(meta["config"])),
+        targets=tuple(from_json(Scenario, value) for value in meta["targets"]),
+        amount=from_json(Amount, meta["amount"]) if "amount" in meta else usual,
     )
 
 
-def same_adaptation(run: Run, config: AdaptConfig, scenarios: Sequence[Scenario]) -> bool:
-    """Whether this adaptation is finished already, for these targets.
+def same_adaptation(run: Run, record: Record) -> bool:
+    """Whether this adaptation is finished already, with these settings.
 
     Raises:
-        CheckpointError: one of this name exists, but with other settings or targets.
+        CheckpointError: one of this name exists, but with other settings, targets or amounts.
     """
-    kept = _folder(run, config.name)
+    name = record.config.name
+    kept = _folder(run, name)
     if not kept.steps():
         return False
-    meta = kept.read_meta()
-    if meta["targets"] != to_json(list(scenarios)) or meta["config"] != to_json(config):
+    if to_json(adapted_record(run, name)) != to_json(record):
         raise CheckpointError(
-            f"{kept.folder} holds an adaptation with other settings or targets; remove it, or "
-            f"give this one another name."
+            f"{kept.folder} holds an adaptation with other settings, targets or budget; remove "
+            f"it, or give this one another name (the control from scratch is left out with "
+            f"--no-control)."
         )
     return True
+
+
+def _observations(run: Run, masks: Masks) -> ObservationView:
+    normaliser, seen = run.experience.normaliser, run.config.observe_reward
+    return ObservationView(masks, normaliser.mean, normaliser.std, observe_reward=seen)
+
+
+def _by_models(
+    run: Run, latent: LatentView, models: Sequence[Any], which: np.ndarray
+) -> LatentViews:
+    """The same rows, each filtered by its own target's model."""
+    rows = [np.flatnonzero(which == target) for target in dict.fromkeys(which)]
+    states = [run.agent.with_model(run.state, models[which[at[0]]]) for at in rows]
+    return LatentViews([latent.rows(*pair) for pair in zip(rows, states, strict=True)], rows)
+
+
+def _completed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored configuration; those older than `reads` read observations where none dreamt."""
+    default = "observation" if config["real_share"] == 1 else "feature"
+    return {"reads": default, **config}
 
 
 def _folder(run: Run, name: str) -> Checkpoints:

@@ -56,9 +56,9 @@ class Experience:
         self.normaliser = self.normaliser.restored(part("normaliser"))
         self.prompt = Prompt(**jax.device_put(part("prompt")))
 
-    def add(self, steps: Steps, worlds: Worlds) -> None:
-        """Take in one trajectory of every scenario."""
-        self.store.add(np.arange(len(worlds.scenarios)), steps)
+    def add(self, steps: Steps, worlds: Worlds, *, expert: bool) -> None:
+        """Take in one trajectory of every scenario; `expert` says who made them."""
+        self.store.add(np.arange(len(worlds.scenarios)), steps, expert=expert)
         self.normaliser = self.normaliser.updated(steps.obs, worlds.masks)
 
 

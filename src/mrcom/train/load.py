@@ -13,7 +13,7 @@ from mrcom.core.rng import named_keys, root_key
 from mrcom.scenarios.scenario import Scenario
 from mrcom.simulate.rollout import Policy
 from mrcom.simulate.simulator import Simulator
-from mrcom.train.adapted import adapted_names, adapted_policy
+from mrcom.train.adapted import adapted_names, adapted_policy, adapted_record
 from mrcom.train.checkpoint import Checkpoints
 from mrcom.train.loop import Run, open_trained, prompts_for
 from mrcom.train.run_folder import RunFolder, open_run
@@ -98,8 +98,8 @@ class LoadedRun:
         if name != "behaviour":
             if name not in adapted_names(run):
                 raise unknown("policy", name, ("behaviour", *adapted_names(run)))
-            if chosen != self.targets:
-                raise ConfigError(f"The policy {name!r} exists for the run's targets only.")
+            if not set(chosen) <= set(adapted_record(run, name).targets):
+                raise ConfigError(f"The policy {name!r} exists for its own targets only.")
             policy: Policy = adapted_policy(run, name, chosen, worlds.masks, seed=seed)
         else:
             prompt = prompts_for(run.config, run.agent, worlds, seed=run.config.seed)

@@ -161,6 +161,7 @@ def _begin(config: RunConfig, folder: RunFolder) -> Run:
         layout=worlds.layout,
         num_scenarios=len(worlds.scenarios),
         observe_reward=config.observe_reward,
+        behaviour=config.behaviour,
         updates=config.budget.updates,
     )
     budget = config.budget
@@ -197,7 +198,7 @@ def _collect_phase(run: Run, simulator: Simulator, log: Log) -> None:
         rounds = ["behaviour"]
     for number, who in enumerate(rounds):
         steps = _one_round(run, simulator, who, _seed(seed, who, run.phase + number))
-        run.experience.add(steps, run.worlds)
+        run.experience.add(steps, run.worlds, expert=who == "expert")
         run.counters = dataclasses.replace(
             run.counters,
             env_steps=run.counters.env_steps + simulator.num * budget.episode_steps,

@@ -43,6 +43,36 @@ class RealSteps:
             jax.tree.map(keep, self.states, state)
         self.count += 1
 
+    def renew(
+        self,
+        target: int,
+        first: int,
+        states: Any,
+        feature: Float[np.ndarray, "L F"] | None,
+    ) -> None:
+        """Replace what another model made of some steps of one target.
+
+        Args:
+            target: its index.
+            first: the first of the steps; they are of one episode.
+            states: the model's before each step, host arrays [L - 1, ...].
+            feature: what policies read before each step and after the last; None where that
+                does not change with the model.
+        """
+        num = len(jax.tree.leaves(states)[0])
+        if feature is not None:
+            self.feature[target, first : first + num] = feature[:-1]
+            self.next_feature[target, first : first + num] = feature[1:]
+        if self.states is None:
+            return
+
+        def keep(host: np.ndarray, leaf: np.ndarray) -> None:
+            kept = host.shape[1]
+            row = np.arange(max(first, self.count - kept), first + num)
+            host[target, row % kept] = leaf[row - first]
+
+        jax.tree.map(keep, self.states, states)
+
     def draw(self, target: int, rng: np.random.Generator, shape: tuple[int, int]) -> Transition:
         """Uniform real transitions of one target, [n, B, ...]."""
         at = rng.integers(self.count, size=shape)

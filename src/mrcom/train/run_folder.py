@@ -11,7 +11,7 @@ import pathlib
 from typing import Any
 
 import mrcom
-from mrcom.core.config import difference, short_hash, to_json
+from mrcom.core.config import difference, from_json, short_hash, to_json
 from mrcom.core.errors import RunFolderError
 
 FORMAT = 1
@@ -70,11 +70,13 @@ def create_run(path: pathlib.Path, config: Any, *, resume: bool = False) -> RunF
     Raises:
         RunFolderError: it exists and `resume` is false, holds another configuration, or
             cannot be written.
+        ConfigError: it holds a setting that this version does not know.
     """
     folder = RunFolder(path)
     if resume:
-        stored = open_run(path).config
-        changed = difference(stored, json.loads(json.dumps(to_json(config))))
+        # Read as what it is, a setting that is newer than the folder has its default.
+        stored = to_json(from_json(type(config), open_run(path).config))
+        changed = difference(stored, to_json(config))
         for name, (old, new) in changed.items():
             raise RunFolderError(
                 f"The run in {path} has {name}={old!r}, not {new!r}; resume it with the same"

@@ -4,8 +4,9 @@ import dataclasses
 from collections.abc import Sequence
 
 from mrcom.agents.method import Method
+from mrcom.agents.mrcom_config import BEHAVIOURS
 from mrcom.agents.presets import Budget
-from mrcom.core.errors import ConfigError
+from mrcom.core.errors import ConfigError, unknown
 from mrcom.core.types import Layout, Masks
 from mrcom.scenarios.layout import layout_of, masks_of
 from mrcom.scenarios.scenario import Scenario
@@ -34,6 +35,9 @@ class RunConfig:
     """What happens to observations: plain, add_g, add_d, msk_r or msk_f."""
     observe_reward: bool = True
     """Whether agents see the last reward; the papers' equations do not show it."""
+    behaviour: str = "imagination"
+    """What learns to act while the model trains: imagination (an actor-critic in dreams) or sac
+    (soft actor-critic on the features of replayed steps)."""
     prompt: str = "expert"
     """What fills the context at first: expert, own or none."""
     replay_bytes: int = 2_000_000_000
@@ -42,6 +46,8 @@ class RunConfig:
     def __post_init__(self):
         if self.prompt not in ("expert", "own", "none"):
             raise ConfigError(f"prompt={self.prompt!r} must be one of expert, own, none.")
+        if self.behaviour not in BEHAVIOURS:
+            raise unknown("behaviour", self.behaviour, BEHAVIOURS)
         if not self.bodies:
             raise ConfigError("bodies=() must name at least one body, such as ('cheetah',).")
 

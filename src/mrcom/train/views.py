@@ -1,5 +1,7 @@
-"""What a policy reads: the frozen model's state, or the observation itself."""
+"""What a policy reads: the world model's state, or the observation itself."""
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -9,15 +11,47 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from mrcom.agents.agent import Agent
-from mrcom.behaviour.policy import Actor
+from mrcom.behaviour.policy import Actor, Reads
 from mrcom.core.rng import named_keys, root_key
 from mrcom.core.types import Masks, Prompt
 from mrcom.replay.normaliser import normalise
+from mrcom.replay.prompts import choose_prompts
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """What policies are shown of dreams: the same as their view shows of what is real."""
+
+    reads: str
+    """The model's `feature`, or the `observation`."""
+    observe_reward: bool
+    """Whether the last reward stands beside an observation."""
+
+    def of_dreams(self, agent: Agent, state: Any, start: Any) -> Reads:
+        """From the features of dreams that begin in M states to what a policy reads there.
+
+        An observation is the decoded mean, beside it the predicted reward; both of the start
+        too, of which only a feature is kept.
+        """
+
+        def read(feature: Float[Array, "M *T F"]) -> Float[Array, "M *T V"]:
+            if self.reads == "feature":
+                return feature
+            obs, reward = agent.expected(state, start, feature)
+            parts = [obs, reward[..., None]] if self.observe_reward else [obs]
+            return jnp.concatenate(parts, axis=-1)
+
+        return read
 
 
 @runtime_checkable
 class View(Protocol):
     """Turns what N scenarios show, step by step, into what their policies read."""
+
+    @property
+    def shown(self) -> Shown:
+        """What this is in dreams."""
+        ...
 
     def start(self) -> Any:
         """What is remembered at an episode's start."""
@@ -35,14 +69,24 @@ class View(Protocol):
 
 
 class LatentView:
-    """The filtered state of a frozen world model."""
+    """The filtered state of one world model, for all rows."""
 
     def __init__(self, agent: Agent, state: Any, masks: Masks, prompt: Prompt):
-        self._agent, self._state, self._masks, self._prompt = agent, state, masks, prompt
+        self._agent, self._state, self._masks = agent, state, masks
+        self.prompt = prompt
+        """Of each row."""
+        self.shown = Shown("feature", observe_reward=False)
+        """What this is in dreams."""
+
+    def rows(self, at: Int[np.ndarray, " n"], state: Any) -> "LatentView":
+        """Some of the rows, each as often as it is named, filtered by the model of `state`."""
+        m = self._masks
+        masks = Masks(obs=m.obs[at], act=m.act[at], body=m.body[at])
+        return LatentView(self._agent, state, masks, choose_prompts(self.prompt, at))
 
     def start(self) -> Any:
         """The model's memory, filled by the prompts."""
-        return self._agent.start(self._state, self._masks, self._prompt)
+        return self._agent.start(self._state, self._masks, self.prompt)
 
     def see(
         self,
@@ -54,13 +98,67 @@ class LatentView:
         """The model's feature after one more step."""
         return self._agent.observe_step(self._state, carry, obs, action, reward)
 
+    def states(self, carry: Any) -> Any:
+        """The model's states of all rows, which dreams may start from."""
+        return carry.model
+
+    def follow(
+        self,
+        obs: Float[np.ndarray, "N T O"],
+        action: Float[np.ndarray, "N T A"],
+        reward: Float[np.ndarray, "N T"],
+    ) -> tuple[Float[Array, "N T F"], Any]:
+        """Features and memories after every step of whole episodes: those of `see`, at once."""
+        return _follow(self._agent, self._state, self.start(), obs, action, reward)
+
+
+class LatentViews:
+    """The filtered states of several world models, each of some rows."""
+
+    def __init__(self, views: Sequence[LatentView], rows: Sequence[Int[np.ndarray, " n"]]):
+        """A view.
+
+        Args:
+            views: one of each model, of its rows only.
+            rows: where they stand; together all rows, each once.
+        """
+        self._views, self._rows = tuple(views), tuple(rows)
+        self._back = np.argsort(np.concatenate(self._rows))
+        self.shown = self._views[0].shown
+        """What this is in dreams."""
+
+    def start(self) -> tuple[Any, ...]:
+        """Each model's memory."""
+        return tuple(view.start() for view in self._views)
+
+    def see(
+        self,
+        carry: tuple[Any, ...],
+        obs: Float[np.ndarray, "N O"],
+        action: Float[np.ndarray, "N A"],
+        reward: Float[np.ndarray, " N"],
+    ) -> tuple[Float[Array, "N F"], tuple[Any, ...]]:
+        """Each row's feature after one more step, by its own model."""
+        parts = [
+            view.see(memory, obs[at], action[at], reward[at])
+            for view, memory, at in zip(self._views, carry, self._rows, strict=True)
+        ]
+        features, memories = zip(*parts, strict=True)
+        return jnp.concatenate(features)[self._back], memories
+
+    def states(self, carry: tuple[Any, ...]) -> Any:
+        """The models' states of all rows, which dreams may start from."""
+        parts = [memory.model for memory in carry]
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[self._back], *parts)
+
 
 class ObservationView:
     """Normalised observation and, where the protocol shows it, the last reward. No memory."""
 
     def __init__(self, masks: Masks, mean: np.ndarray, std: np.ndarray, *, observe_reward: bool):
         self._masks, self._mean, self._std = masks, mean, std
-        self._observe_reward = observe_reward
+        self.shown = Shown("observation", observe_reward)
+        """What this is in dreams."""
 
     def start(self) -> None:
         """Nothing."""
@@ -74,7 +172,7 @@ class ObservationView:
     ) -> tuple[Float[Array, "N F"], None]:
         """The observation in units of its standard deviation."""
         seen = normalise(obs, self._masks.body, self._masks.obs, self._mean, self._std)
-        if self._observe_reward:
+        if self.shown.observe_reward:
             seen = np.concatenate([seen, reward[:, None]], axis=1)
         return jnp.asarray(seen, jnp.float32), None
 
@@ -118,6 +216,24 @@ class ActorsPolicy:
         key = None if self._key is None else jax.random.fold_in(self._key, step)
         chosen = act_each(self._actors, feature, jnp.asarray(self._masks.act), key)
         return np.asarray(chosen), (step + 1, memory)
+
+
+@eqx.filter_jit
+def _follow(
+    agent: Agent,
+    state: Any,
+    memory: Any,
+    obs: Float[Array | np.ndarray, "N T O"],
+    action: Float[Array | np.ndarray, "N T A"],
+    reward: Float[Array | np.ndarray, "N T"],
+) -> tuple[Float[Array, "N T F"], Any]:
+    def step(memory: Any, seen: tuple[Array, ...]) -> tuple[Any, tuple[Array, Any]]:
+        feature, memory = agent.observe_step(state, memory, *seen)
+        return memory, (feature, memory)
+
+    steps = [jnp.moveaxis(jnp.asarray(array), 1, 0) for array in (obs, action, reward)]
+    _, followed = jax.lax.scan(step, memory, tuple(steps))
+    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), followed)
 
 
 @eqx.filter_jit

@@ -1,0 +1,186 @@
+"""Behaviour from replay: soft actor-critic on the features of replayed windows, without dreams."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from mrcom.behaviour.critic import (
+    CriticConfig,
+    MetaValue,
+    ScenarioCritics,
+    fit_critics,
+    fit_meta,
+    init_critics,
+    init_meta,
+)
+from mrcom.behaviour.learning import AbstractBehaviour, Metrics
+from mrcom.behaviour.policy import Actor
+from mrcom.behaviour.sac import SACConfig, SACState, Transition, init_sac, sac_update
+from mrcom.behaviour.steps import running_mean
+from mrcom.core.rng import named_keys
+from mrcom.core.types import Batch
+from mrcom.models.world_model import AbstractWorldModel, Posterior
+from mrcom.objectives.imagination import return_range, value_target
+
+
+@dataclasses.dataclass(frozen=True)
+class LatentSacConfig:
+    """SAC on replayed features, with a value of each scenario beside it. Defaults: ours."""
+
+    sac: SACConfig = dataclasses.field(default_factory=SACConfig)
+    """Actor, twin critics and temperature, one of each for all scenarios. A minibatch is every
+    transition of an update's windows; `SACConfig.batch` has no say here."""
+    critic: CriticConfig = dataclasses.field(
+        default_factory=lambda: CriticConfig(slow_rate=0.1, slow_weight=0.0)
+    )
+    """Scenarios' critics and meta value. Slow copies make the one-step targets, so they follow
+    faster than those of lambda-returns, and online critics are not held to them besides."""
+    scale_rate: float = 0.01
+    """Share by which the range of returns moves at each update."""
+    scale_floor: float = 1.0
+    """Ranges below this reward are not enlarged; a sum of rewards, not our unit of value."""
+
+    @property
+    def discount(self) -> float:
+        """Per control step, of all values here."""
+        return self.sac.discount
+
+
+class LatentSacState(eqx.Module):
+    """Everything that changes while behaviour is learnt.
+
+    Attributes:
+        return_range: running mean of the range of values, in our unit of value.
+    """
+
+    sac: SACState
+    critics: ScenarioCritics
+    meta: MetaValue
+    return_range: Float[Array, ""]
+
+    @property
+    def actor(self) -> Actor:
+        """The policy, one for all scenarios."""
+        return self.sac.actor
+
+    @property
+    def updates(self) -> Int[Array, ""]:
+        """How many have been made."""
+        return self.sac.updates
+
+
+@dataclasses.dataclass(frozen=True)
+class LatentSac(AbstractBehaviour):
+    """SAC on replayed features."""
+
+    config: LatentSacConfig
+    per_scenario: int
+    """Rows of a batch that belong to one scenario."""
+
+    def init(
+        self, feature: int, act: int, num_scenarios: int, *, key: PRNGKeyArray
+    ) -> LatentSacState:
+        """Actor, critics and meta value before anything is learnt."""
+        return LatentSacState(
+            sac=init_sac(feature, act, self.config.sac, key=key),
+            critics=init_critics(feature, num_scenarios, self.config.critic, key=key),
+            meta=init_meta(feature, self.config.critic, key=key),
+            return_range=jnp.zeros(()),
+        )
+
+    def update(
+        self,
+        state: LatentSacState,
+        model: AbstractWorldModel,
+        posterior: Posterior,
+        batch: Batch,
+        *,
+        key: PRNGKeyArray,
+    ) -> tuple[LatentSacState, Metrics]:
+        """One step of everything on all transitions of the windows; the model is not asked."""
+        steps = transitions(posterior.feature, batch)
+        rows, length, act = steps.action.shape
+        of_step = jnp.broadcast_to(batch.act_mask[:, None], (rows, length, act))
+        flat, mask = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (steps, of_step))
+        sac, learnt = sac_update(
+            state.sac, flat, mask, self.config.sac, key=named_keys(key, "sac").sac
+        )
+        scenario = batch.scenario[:: self.per_scenario]
+        after, metrics = self._fit_values(state, posterior.feature, steps, scenario)
+        names = ("loss", "value", "target", "disagreement")
+        metrics |= {
+            "actor/entropy": learnt["actor/entropy"],
+            "actor/temperature": learnt["actor/temperature"],
+            **{f"twin/{name}": learnt[f"critic/{name}"] for name in names},
+            "row/twin": jnp.mean(learnt["row/critic"].reshape(rows, length), axis=1),
+        }
+        return eqx.tree_at(lambda s: s.sac, after, sac), metrics
+
+    def dream_steps(self, rows: int) -> int:
+        """None: nothing is dreamt."""
+        return 0
+
+    def _fit_values(
+        self,
+        state: LatentSacState,
+        feature: Float[Array, "B T F"],
+        steps: Transition,
+        scenario: Int[Array, " S"],
+    ) -> tuple[LatentSacState, Metrics]:
+        """One step of the scenarios' critics towards Eq. 14, and of the meta value to them."""
+        config, num = self.config, scenario.shape[0]
+        by_scenario = lambda x: x.reshape(num, -1, *x.shape[2:])
+        critics = state.critics.gather(scenario)
+        target = value_target(
+            steps.reward,
+            steps.cont,
+            critics.slow_value(by_scenario(feature)).reshape(feature.shape[:2]),
+            discount=config.discount,
+            lambda_=0.0,
+        )
+        data = [by_scenario(x) for x in (steps.feature, target, steps.weight)]
+        fitted, losses = fit_critics(critics, *data, config.critic)
+        value = critics.value(data[0])
+        meta, meta_loss = fit_meta(state.meta, data[0], value, config.critic)
+        running = running_mean(
+            state.return_range, return_range(target, num), state.updates, config.scale_rate
+        )
+        after = LatentSacState(
+            sac=state.sac,
+            critics=state.critics.scatter(scenario, fitted),
+            meta=meta,
+            return_range=running,
+        )
+        metrics = {
+            "actor/return_range": running,
+            "critic/loss": jnp.mean(losses),
+            "critic/value": jnp.mean(value),
+            "meta/loss": meta_loss,
+            "row/critic": jnp.repeat(losses, self.per_scenario),
+        }
+        return after, metrics
+
+
+def transitions(feature: Float[Array, "B T F"], batch: Batch) -> Transition:
+    """The T - 1 moves between the trained steps of every window, [B, T - 1]. Constants.
+
+    What was done at step t is stored with step t + 1, which it led into, and so are the reward
+    of arriving there and whether the episode ended there. A move after the end has no weight.
+
+    Args:
+        feature: of the T steps, as the model filtered them.
+        batch: the same steps.
+    """
+    ended = batch.is_terminal.astype(feature.dtype)
+    steps = Transition(
+        feature=feature[:, :-1],
+        action=batch.action[:, 1:],
+        reward=batch.reward[:, 1:],
+        next_feature=feature[:, 1:],
+        cont=1.0 - ended[:, 1:],
+        weight=1.0 - ended[:, :-1],
+    )
+    return jax.lax.stop_gradient(steps)

@@ -1,0 +1,148 @@
+"""What an adaptation may use, and every choice that method and paper leave open."""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+
+from mrcom.behaviour.actor_critic import ActorCriticConfig
+from mrcom.behaviour.sac import SACConfig
+from mrcom.core.errors import ConfigError, unknown
+
+RESERVED = ("random", "expert", "behaviour")
+"""What scores call policies that are no adaptation."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ImaginationConfig:
+    """The actor-critic of training, continued in dreams of a target. Defaults: ours."""
+
+    actor_critic: ActorCriticConfig = ActorCriticConfig()
+    """The learner; the actor gets the size of the one that training left, the critic that of the
+    meta value. A value means the same here only under the discount of training."""
+    dreams: int = 128
+    """Dreams in each update, from real states of the target."""
+    horizon: int = 12
+    """Steps of a dream."""
+
+    def __post_init__(self):
+        for name in ("dreams", "horizon"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"ImaginationConfig.{name}={getattr(self, name)} must be at least 1; the "
+                    f"nearest is 1."
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class AdaptConfig:
+    """How a policy is found for a target scenario. Defaults: ours; the paper names none."""
+
+    name: str = "adapted"
+    """How tables call the result."""
+    learner: str = "sac"
+    """`sac` learns from real and dreamt steps, `imagination` from dreams alone: the actor-critic
+    of training, continued."""
+    policy_init: str = "behaviour"
+    """`behaviour` starts from what was learnt in training, `scratch` from nothing."""
+    reads: str = "feature"
+    """What the policy reads: the model's `feature`, or the normalised `observation`, and the
+    last reward where agents see it."""
+    model: str = "frozen"
+    """`frozen`, or `finetune`: each target's own copy goes on learning on its real steps."""
+    real_share: float = 0.3
+    """Share of real transitions in a minibatch of SAC; 1 dreams nothing."""
+    dreams: int = 256
+    """Dreams before each chunk of SAC's updates, from real states of the target."""
+    first_horizon: int = 1
+    """Steps of the first of those dreams."""
+    last_horizon: int = 5
+    """Steps of the last ones; in between it grows evenly."""
+    chunk: int = 250
+    """Real steps between two chunks of updates."""
+    keep_states: int = 4000
+    """Latest real states that dreams may branch from."""
+    model_updates: int = 20
+    """Updates of a target's own model before each chunk of updates, at the rate that training
+    ended with."""
+    sac: SACConfig = SACConfig()
+    """SAC; actor and critics get the size of the actor that training left."""
+    imagination: ImaginationConfig = ImaginationConfig()
+    """The actor-critic in dreams."""
+
+    def __post_init__(self):
+        if self.name in RESERVED or not re.fullmatch(r"\w[\w.-]*", self.name):
+            taken = "is what tables call another policy" if self.name in RESERVED else "is no name"
+            near = re.sub(r"[^\w.-]+", "-", self.name).strip("-.") or "adapted"
+            near = f"{near}-adapted" if near in RESERVED else near
+            raise ConfigError(f"name={self.name!r} {taken}; the nearest that will do is {near!r}.")
+        _one_of("learner", self.learner, ("sac", "imagination"))
+        if self.policy_init not in ("behaviour", "scratch"):
+            raise ConfigError(
+                f"policy_init={self.policy_init!r} must be one of behaviour, scratch."
+            )
+        _one_of("reads", self.reads, ("feature", "observation"))
+        _one_of("model", self.model, ("frozen", "finetune"))
+        if not 0 < self.real_share <= 1:
+            raise ConfigError(
+                f"real_share={self.real_share} must lie in (0, 1]; the nearest legal value is "
+                f"{1.0 if self.real_share > 1 else 0.05}."
+            )
+        if self.model_updates < 1:
+            raise ConfigError(
+                f"model_updates={self.model_updates} must be at least 1; for none at all choose "
+                f"model='frozen'."
+            )
+        self._check_pairs()
+
+    @property
+    def dreams_at_all(self) -> bool:
+        """Whether anything is dreamt."""
+        return self.learner == "imagination" or self.real_share < 1
+
+    def _check_pairs(self) -> None:
+        if self.reads == "observation" and self.learner == "imagination":
+            raise ConfigError(
+                "reads='observation' cannot go with learner='imagination', whose critic starts as "
+                "a value of features; the nearest is reads='feature'."
+            )
+        if self.reads == "observation" and self.policy_init == "behaviour":
+            raise ConfigError(
+                "policy_init='behaviour' cannot go with reads='observation': the behaviour reads "
+                "features; the nearest is policy_init='scratch'."
+            )
+        if self.learner == "imagination" and self.real_share == 1:
+            raise ConfigError(
+                "real_share=1.0 cannot go with learner='imagination', which learns from dreams "
+                "alone; leave it at 0.3, where it says nothing about this learner."
+            )
+        if self.model == "finetune" and self.reads == "observation" and not self.dreams_at_all:
+            raise ConfigError(
+                "model='finetune' would change nothing where nobody asks the model: real_share=1.0 "
+                "dreams nothing and the policy reads observations; the nearest is model='frozen'."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Amount:
+    """How much of everything an adaptation may use."""
+
+    steps: int
+    """Real control steps in each target."""
+    updates: int
+    """Updates of each policy, whoever learns: one is a minibatch of SAC's transitions, or a batch
+    of the actor-critic's dreams, which costs more time."""
+    episode_steps: int
+    """Real steps between two resets."""
+
+
+def settings(config: AdaptConfig) -> str:
+    """Which choices differ from the default, as tables say it; empty where none does."""
+    default = AdaptConfig()
+    names = ("learner", "policy_init", "reads", "model")
+    differ = [name for name in names if getattr(config, name) != getattr(default, name)]
+    return ", ".join(f"{name} {getattr(config, name)}" for name in differ)
+
+
+def _one_of(name: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise unknown(name, value, known)

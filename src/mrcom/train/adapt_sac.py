@@ -1,0 +1,92 @@
+"""Adaptation by soft actor-critic on a mixture of real and dreamt transitions."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from mrcom.agents.agent import Agent
+from mrcom.behaviour.sac import SACConfig, SACState, Transition, init_sac, sac_updates
+from mrcom.core.rng import named_keys
+from mrcom.train.adapt_config import AdaptConfig
+from mrcom.train.adapt_learner import Chunk
+from mrcom.train.real_steps import RealSteps
+from mrcom.train.views import Shown
+
+
+@dataclasses.dataclass(frozen=True)
+class SacLearner:
+    """SAC for each target, whose dreams branch from the target's real states."""
+
+    agent: Agent
+    config: AdaptConfig
+    """Its `sac` has the sizes of the networks."""
+    shown: Shown
+    """What policies read of a dream."""
+
+    def begin(self, state: Any, width: int, *, key: PRNGKeyArray) -> SACState:
+        """New critics, and a policy from training or from nothing."""
+        actor = self.agent.actor(state) if self.config.policy_init == "behaviour" else None
+        act = self.agent.layout.act
+        return init_sac(width, act, self.config.sac, key=key, actor=actor)
+
+    def learn(self, learning: SACState, state: Any, real: RealSteps, chunk: Chunk) -> SACState:
+        """Updates on minibatches of real and freshly dreamt transitions."""
+        config, target, rng = self.config, chunk.target, chunk.rng
+        num_real = round(config.sac.batch * config.real_share)
+        batches = real.draw(target, rng, (chunk.num, num_real))
+        if num_real == config.sac.batch:
+            return _update(learning, batches, chunk.act_mask, chunk.key, config.sac)
+        starts = real.draw_states(target, rng, config.dreams)
+        longest = config.last_horizon
+        horizon = round(config.first_horizon + chunk.done * (longest - config.first_horizon))
+        at = rng.integers(config.dreams * horizon, size=(chunk.num, config.sac.batch - num_real))
+        # Dreams are always of the longest horizon, so that nothing is compiled twice; the steps
+        # beyond the present one are not drawn.
+        index = jnp.asarray((at // horizon) * longest + at % horizon)
+        drawn = (batches, starts, index)
+        return _dream_and_update(self, state, learning, *drawn, chunk.act_mask, chunk.key)
+
+
+@eqx.filter_jit
+def _dream_and_update(
+    learner: SacLearner,
+    state: Any,
+    learning: SACState,
+    batches: Transition,
+    starts: Any,
+    index: Int[Array, "n B"],
+    act_mask: Float[Array, " A"],
+    key: PRNGKeyArray,
+) -> SACState:
+    agent, config, keys = learner.agent, learner.config, named_keys(key, "dream", "update")
+    reads = learner.shown.of_dreams(agent, state, starts)
+    dream = agent.dream_from(
+        state, starts, horizon=config.last_horizon, key=keys.dream, reads=reads
+    )(learning.actor)
+    read = reads(dream.feature)
+    flat = lambda array: array.reshape(-1, *array.shape[2:])[index]
+    dreamt = Transition(
+        feature=flat(read[:, :-1]),
+        action=flat(dream.action),
+        reward=flat(dream.reward),
+        next_feature=flat(read[:, 1:]),
+        cont=flat(dream.cont),
+        weight=jnp.ones(index.shape),
+    )
+    mixed = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), batches, dreamt)
+    return sac_updates(learning, mixed, act_mask, config.sac, key=keys.update)[0]
+
+
+@eqx.filter_jit
+def _update(
+    learning: SACState,
+    batches: Transition,
+    act_mask: Float[Array, " A"],
+    key: PRNGKeyArray,
+    config: SACConfig,
+) -> SACState:
+    return sac_updates(learning, batches, act_mask, config, key=key)[0]
