@@ -1,5 +1,7 @@
 """The method as a whole, at its smallest size on invented data."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -111,3 +113,13 @@ def test_a_row_that_is_not_finite_is_the_only_one_that_is_reported(learning):
     rows = {k: np.flatnonzero(~np.isfinite(v)) for k, v in metrics.items() if k[:4] == "row/"}
     assert rows["row/reward"].tolist() == [2]
     assert rows["row/continue"].tolist() in ([], [2])
+
+
+@pytest.mark.parametrize("part", ["deter", "aux", "context"])
+def test_an_ablation_learns_in_several_model_steps_too(part):
+    """A part that is taken out leaves arrays of width 0."""
+    agent = worlds.agent(without(MRCOM, part))
+    agent = dataclasses.replace(agent, config=dataclasses.replace(agent.config, model_steps=2))
+    state = agent.init(root_key(0))
+    _, metrics = agent.update_model(state, worlds.batch(agent.windows), root_key(1))
+    assert np.isfinite(metrics["loss"])

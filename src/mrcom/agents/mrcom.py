@@ -250,7 +250,7 @@ def _model_steps(
 ) -> tuple[ContextualModel, Any, tuple[Posterior, dict[str, Array], Array]]:
     """Steps of the world model on equal shares of a batch, and what they were made from."""
     num = agent.config.model_steps
-    shares = jax.tree.map(lambda x: x.reshape(num, -1, *x.shape[1:]), batch)
+    shares = jax.tree.map(lambda x: x.reshape(num, x.shape[0] // num, *x.shape[1:]), batch)
     # What is not an array cannot be carried through the loop.
     arrays, rest = eqx.partition(state.model, eqx.is_array)
 
@@ -268,7 +268,8 @@ def _model_steps(
     start = (arrays, state.moments)
     (arrays, moments), seen = jax.lax.scan(step, start, (jnp.arange(num), shares))
     posterior, terms, gradient = seen
-    whole = lambda x: x.reshape(-1, *x.shape[2:])
+    # Sizes written out: a part that the method has not got has width 0, and -1 cannot be inferred.
+    whole = lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
     joined = jax.tree.map(whole, (posterior, terms))
     return eqx.combine(arrays, rest), moments, (*joined, jnp.mean(gradient))
 
