@@ -12,8 +12,8 @@ test: check
 	$(RUN) pytest -q
 
 check: .venv/stamp
-	$(RUN) ruff format --check src tests
-	$(RUN) ruff check src tests
+	$(RUN) ruff format --check src tests benchmarks scripts
+	$(RUN) ruff check src tests benchmarks scripts
 	.venv/bin/ty check src
 	.venv/bin/lint-imports
 fast: check

@@ -76,7 +76,8 @@ RUNS = {name: {"prompt": name.split()[1]} for name in ("prompt own", "prompt non
 def experience(out: pathlib.Path, variant: str, seed: int) -> Run:
     """A run that has collected and learnt nothing; the same steps in every variant."""
     config = dataclasses.replace(CONFIG, seed=seed, **RUNS.get(variant, {}))
-    return train(config, out / f"{variant.replace(' ', '-')}-{seed}")
+    folder = out / f"{variant.replace(' ', '-')}-{seed}"
+    return train(config, folder, resume=folder.exists())
 
 
 def learn(run: Run, agent: MrCom, updates: int) -> float:

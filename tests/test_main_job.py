@@ -60,11 +60,24 @@ def test_every_policy_is_judged_in_every_target_and_episode(demo):
 def test_every_line_of_the_log_has_the_four_counters(demo):
     for record in read_log(demo / "metrics.jsonl"):
         assert {"env_steps", "dream_steps", "updates", "episodes"} <= record.keys()
+    last = {record["stage"]: record for record in read_log(demo / "metrics.jsonl")}
+    for stage, targets, dreams in (("adapted", 3, True), ("sac", 3, False)):
+        counted, amount = last[stage], budget("debug")
+        assert counted["env_steps"] == targets * amount.adapt_steps
+        assert counted["episodes"] == targets * amount.adapt_steps // amount.episode_steps
+        assert counted["updates"] == amount.adapt_updates
+        assert (counted["dream_steps"] > 0) is dreams
 
 
 def test_a_run_folder_that_exists_is_refused(demo, capsys):
     assert main(["demo", "--budget", "debug", "--run-dir", str(demo)]) == 2
     assert re.fullmatch(r"error: .*--resume .*\n", capsys.readouterr().err)
+
+
+def test_adapting_again_with_another_seed_is_refused_not_left_out(demo, capsys):
+    assert main(["adapt", str(demo), "--seed", "3"]) == 0
+    assert main(["adapt", str(demo), "--seed", "4"]) == 2
+    assert "budget or seed" in capsys.readouterr().err
 
 
 def test_resuming_with_other_settings_is_refused_and_names_them(demo, capsys):
@@ -120,7 +133,8 @@ def test_a_model_that_learnt_on_is_kept_and_used_with_its_policies(demo, tmp_pat
         alone = mrcom.load(run_dir).policy([run.targets[n]], name="tuned")
         np.testing.assert_allclose(alone(obs[n : n + 1])[0], action[n], atol=1e-5)
     assert main(["evaluate", run_dir, "--budget", "debug"]) == 0
-    assert "tuned (learner imagination, model finetune): 60 real steps" in capsys.readouterr().out
+    said = "tuned (policy_init behaviour, learner imagination, model finetune): 60 real steps"
+    assert said in capsys.readouterr().out
 
 
 def kept_of(run, folder):

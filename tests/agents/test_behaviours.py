@@ -1,5 +1,6 @@
 """Either behaviour in the one slot: the whole agent at its smallest size on invented data."""
 
+import dataclasses
 import json
 import pathlib
 import re
@@ -10,6 +11,9 @@ import numpy as np
 import pytest
 import small_agents as worlds
 
+from mrcom.agents import acting
+from mrcom.agents.build import build_agent
+from mrcom.agents.mrcom import MRCOM
 from mrcom.agents.mrcom_config import SIZES, MrComConfig, with_behaviour
 from mrcom.behaviour.actor_critic import ActorCriticConfig
 from mrcom.behaviour.latent_sac import LatentSacConfig
@@ -126,3 +130,52 @@ def test_a_configuration_with_either_comes_back_from_json(name):
 def test_an_unknown_behaviour_is_refused_with_the_nearest():
     with pytest.raises(ConfigError, match=r"'imagine'.*'imagination'"):
         worlds.agent(behaviour="imagine")
+
+
+def test_what_experts_did_is_imitated_where_they_did_it():
+    """By hand: an action is stored with the step that it led into."""
+    agent = worlds.agent()
+    state, given = agent.init(root_key(0)), worlds.batch(agent.windows)
+    batch = acting.normalised(state.filter, given)
+    posterior = state.model.observe(batch, key=KEY)
+    length = agent.windows.length
+    trained = acting.steps_of(batch, slice(-length, None))
+    actor = state.behaviour.actor
+    log_prob = eqx.filter_jit(lambda feature, mask, action: actor(feature, mask).log_prob(action))
+    learn = eqx.filter_jit(agent.behaviour.update)
+    _, metrics = learn(state.behaviour, state.model, posterior, trained, key=KEY)
+    surprise = []
+    for row in np.flatnonzero(batch.expert):
+        for step in range(length - 1):
+            seen = posterior.feature[row, step], batch.act_mask[row], trained.action[row, step + 1]
+            surprise.append(-float(log_prob(*seen)))
+    assert 0 < len(surprise) < batch.expert.size * (length - 1)
+    np.testing.assert_allclose(metrics["actor/imitation"], np.mean(surprise), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("scenarios", "steps"), [(48, 3), (32, 2), (16, 2), (7, 1)])
+def test_a_batch_is_shared_by_as_many_model_steps_as_can_be(scenarios, steps):
+    assert SIZES["tiny"].steps_on(scenarios) == steps
+
+
+def test_one_body_alone_learns_at_the_smallest_real_size():
+    agent = build_agent(MRCOM, "tiny", layout=worlds.LAYOUT, num_scenarios=16)
+    assert eqx.filter_eval_shape(agent.init, root_key(0)).behaviour.critics.num == 16
+
+
+def test_a_frozen_context_dreams_otherwise_also_when_predictions_are_judged():
+    agent = worlds.agent()
+    frozen = dataclasses.replace(agent.config, dream_context="frozen")
+    state, batch = agent.init(root_key(0)), worlds.batch(agent.windows)
+    # A new decoder says almost nothing, and the context would hardly change.
+    state = eqx.tree_at(lambda s: s.model, state, jax.tree.map(_louder, state.model))
+    both = [
+        one.predict_open_loop(state, batch, horizon=4, num_samples=1, key=KEY)[0]
+        for one in (agent, dataclasses.replace(agent, config=frozen))
+    ]
+    np.testing.assert_array_equal(both[0][:, :, 0], both[1][:, :, 0])
+    assert not np.allclose(both[0][:, :, -1], both[1][:, :, -1], atol=1e-4)
+
+
+def _louder(leaf):
+    return leaf * 2 if eqx.is_inexact_array(leaf) else leaf

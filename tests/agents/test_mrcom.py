@@ -115,7 +115,7 @@ def test_a_row_that_is_not_finite_is_the_only_one_that_is_reported(learning):
     assert rows["row/continue"].tolist() in ([], [2])
 
 
-@pytest.mark.parametrize("part", ["deter", "aux", "context"])
+@pytest.mark.parametrize("part", ["deter", "context"])
 def test_an_ablation_learns_in_several_model_steps_too(part):
     """A part that is taken out leaves arrays of width 0."""
     agent = worlds.agent(without(MRCOM, part))

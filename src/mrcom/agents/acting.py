@@ -8,7 +8,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 from mrcom.behaviour.policy import Actor
 from mrcom.core.rng import named_keys
 from mrcom.core.types import Batch, Masks, Prompt
-from mrcom.models.world_model import AbstractWorldModel
+from mrcom.models.world_model import AbstractWorldModel, DreamContext
 from mrcom.models.world_model import State as ModelState
 
 CLIP = 10.0
@@ -75,7 +75,13 @@ def act(
 
 @eqx.filter_jit
 def predict_open_loop(
-    given: Filter, batch: Batch, key: PRNGKeyArray, *, horizon: int, num_samples: int
+    given: Filter,
+    batch: Batch,
+    key: PRNGKeyArray,
+    *,
+    horizon: int,
+    num_samples: int,
+    dream_context: DreamContext,
 ) -> tuple[Float[Array, "K B H O"], Float[Array, "K B H"]]:
     """Observations (normalised) and rewards of the last steps, dreamt under their actions.
 
@@ -92,7 +98,8 @@ def predict_open_loop(
     def step(now: ModelState, inputs: tuple[Array, Array]) -> tuple[ModelState, Array]:
         number, action = inputs
         action = jnp.broadcast_to(action, (num_samples, *action.shape))
-        now, _ = model.predict(now, action, key=jax.random.fold_in(keys.predict, number))
+        key = jax.random.fold_in(keys.predict, number)
+        now, _ = model.predict(now, action, key=key, dream_context=dream_context)
         return now, model.feature(now)
 
     _, features = jax.lax.scan(step, many, (jnp.arange(horizon), actions))

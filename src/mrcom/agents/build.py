@@ -34,6 +34,7 @@ def build_agent(
         raise unknown("size", size, SIZES)
     config = with_behaviour(SIZES[size], behaviour)
     model = dataclasses.replace(config.model, observe_reward=observe_reward)
-    steps = updates * config.model_steps
+    rows = min(config.windows.scenarios, num_scenarios) * config.windows.per_scenario
+    steps = updates * config.steps_on(rows)
     config = dataclasses.replace(config, model=model, decay_steps=steps)
     return MrCom(method, config, layout, num_scenarios)

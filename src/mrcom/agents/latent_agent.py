@@ -125,5 +125,10 @@ class AbstractLatentAgent(abc.ABC):
         The model filters all steps before the last `horizon` and sees none of those.
         """
         return acting.predict_open_loop(
-            state.filter, batch, key, horizon=horizon, num_samples=num_samples
+            state.filter,
+            batch,
+            key,
+            horizon=horizon,
+            num_samples=num_samples,
+            dream_context=self.dream_context,
         )

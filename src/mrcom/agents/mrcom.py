@@ -21,7 +21,7 @@ from mrcom.agents.mrcom_config import MrComConfig
 from mrcom.behaviour.imagination import Imagination
 from mrcom.behaviour.latent_sac import LatentSac, LatentSacConfig
 from mrcom.behaviour.learning import AbstractBehaviour, BehaviourState
-from mrcom.core.errors import ConfigError, unknown
+from mrcom.core.errors import unknown
 from mrcom.core.rng import named_keys
 from mrcom.core.types import Batch, Layout
 from mrcom.models.contextual import ContextualConfig, ContextualModel, Posterior
@@ -79,12 +79,6 @@ class MrCom(AbstractLatentAgent):
             if name not in TERMS:
                 raise unknown("loss term", name, TERMS)
         self.config.model.check_behaviour()
-        rows = min(self.windows.scenarios, self.num_scenarios) * self.windows.per_scenario
-        if rows % self.config.model_steps:
-            raise ConfigError(
-                f"A batch of {rows} rows cannot be shared equally by model_steps="
-                f"{self.config.model_steps}; choose a divisor of {rows}, such as 1."
-            )
 
     @property
     def windows(self) -> Windows:
@@ -249,7 +243,7 @@ def _model_steps(
     agent: MrCom, state: MrComState, batch: Batch, key: PRNGKeyArray
 ) -> tuple[ContextualModel, Any, tuple[Posterior, dict[str, Array], Array]]:
     """Steps of the world model on equal shares of a batch, and what they were made from."""
-    num = agent.config.model_steps
+    num = agent.config.steps_on(batch.reward.shape[0])
     shares = jax.tree.map(lambda x: x.reshape(num, x.shape[0] // num, *x.shape[1:]), batch)
     # What is not an array cannot be carried through the loop.
     arrays, rest = eqx.partition(state.model, eqx.is_array)

@@ -71,14 +71,19 @@ class MrComConfig:
     max_norm: float = 100.0
     """Longest gradient of the world model; longer ones are shortened to it."""
     model_steps: int = 1
-    """Steps of the world model in one update, each on an equal share of the batch's rows. One step
-    of actor and critics follows, from dreams that start in all of them."""
+    """Steps of the world model in one update, each on an equal share of the batch's rows: as many
+    as share them equally, up to this. One step of actor and critics follows, from dreams that
+    start in all of them."""
     horizon: int = 12
     """Steps of a dream that the behaviour learns from."""
     starts: int = 8
     """Steps of each window that dreams start from."""
     dream_context: DreamContext = "push"
     """Whether dreamt steps enter the context."""
+
+    def steps_on(self, rows: int) -> int:
+        """Steps of the world model in one update on a batch of so many rows."""
+        return max(num for num in range(1, self.model_steps + 1) if rows % num == 0)
 
     @property
     def optimizer(self) -> optax.GradientTransformation:

@@ -134,7 +134,7 @@ def adapt_run(run: Run, config: AdaptConfig, budget: Budget, *, seed: int) -> No
     """
     scenarios = tuple(target.scenario for target in targets_of_run(run, budget))
     amount = Amount(budget.adapt_steps, budget.adapt_updates, budget.episode_steps)
-    record = Record(config, scenarios, amount)
+    record = Record(config, scenarios, amount, seed)
     if same_adaptation(run, record):
         return
     worlds = worlds_of(run.config, scenarios)
@@ -144,7 +144,7 @@ def adapt_run(run: Run, config: AdaptConfig, budget: Budget, *, seed: int) -> No
         found = adapt(
             run.agent, run.state, worlds, views, config, amount, seed=seed, log=log, bar=bar
         )
-    save_adapted(run, found, record, seed=seed)
+    save_adapted(run, found, record)
 
 
 def evaluate_run(run: Run, budget: Budget, *, seed: int) -> None:

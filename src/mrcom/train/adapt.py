@@ -9,6 +9,7 @@ import numpy as np
 
 from mrcom.agents.agent import Agent
 from mrcom.behaviour.policy import Actor, ActorConfig
+from mrcom.core.errors import TrainingDivergedError
 from mrcom.core.progress import Bar
 from mrcom.core.rng import named_generator, named_keys, root_key
 from mrcom.train.adapt_config import AdaptConfig, Amount
@@ -65,6 +66,7 @@ def adapt(
     ]
     states, made = [state] * num, 0
     reported, returns, actors = 0, np.zeros(num), stacked([one.actor for one in learnings])
+    counters = Counters()
     for step in range(amount.steps):
         returns += targets.step(actors, jax.random.fold_in(keys.act, step))
         if (step + 1) % config.chunk == 0 or step + 1 == amount.steps:
@@ -72,16 +74,25 @@ def adapt(
                 states = _teach(agent, states, worlds, views, targets, config, made, seed)
                 made += config.model_updates
                 targets.look_again(states)
-            done = (step + 1) / amount.steps
+            done, before = (step + 1) / amount.steps, int(learnings[0].updates)
             learnings = [
                 _learn(learner, one, states[n], targets, worlds, amount, done, (seed, n))
                 for n, one in enumerate(learnings)
             ]
             actors = stacked([one.actor for one in learnings])
+            _check(actors, worlds, step + 1)
+            updates = int(learnings[0].updates)
+            dreamt = num * learner.dream_steps(updates - before) if updates > before else 0
+            counters = dataclasses.replace(
+                counters, updates=updates, dream_steps=counters.dream_steps + dreamt
+            )
             bar.advance(step + 1 - reported)
             reported = step + 1
         if (step + 1) % amount.episode_steps == 0 or step + 1 == amount.steps:
-            _log_returns(log, config, worlds, returns, step + 1, int(learnings[0].updates))
+            counters = dataclasses.replace(
+                counters, env_steps=(step + 1) * num, episodes=counters.episodes + num
+            )
+            _log_returns(log, config, worlds, returns, counters)
             returns = np.zeros(num)
             if step + 1 < amount.steps:
                 targets.begin_episode(step + 1)
@@ -159,11 +170,19 @@ def _learn(
     return learner.learn(learning, state, targets.real, chunk)
 
 
+def _check(actors: Actor, worlds: Worlds, steps: int) -> None:
+    """Raise where a policy is no longer finite: its losses were not."""
+    for leaf in jax.tree.leaves(actors):
+        if len(bad := np.flatnonzero(~np.isfinite(np.asarray(leaf)).reshape(len(leaf), -1).all(1))):
+            raise TrainingDivergedError(
+                f"Not finite: the policy of target {worlds.scenarios[bad[0]].name} after {steps} "
+                f"real steps; nothing of this adaptation is kept. Lower its learning rates."
+            )
+
+
 def _log_returns(
-    log: Log, config: AdaptConfig, worlds: Worlds, returns: np.ndarray, steps: int, updates: int
+    log: Log, config: AdaptConfig, worlds: Worlds, returns: np.ndarray, counters: Counters
 ) -> None:
-    num = len(worlds.scenarios)
-    counters = Counters(env_steps=steps * num, updates=updates, episodes=0)
     values = {
         f"return/{scenario.body}/{scenario.hash}": value
         for scenario, value in zip(worlds.scenarios, returns, strict=True)

@@ -136,11 +136,12 @@ class Amount:
 
 
 def settings(config: AdaptConfig) -> str:
-    """Which choices differ from the default, as tables say it; empty where none does."""
+    """What the policy started from, and which other choices differ from the default."""
     default = AdaptConfig()
-    names = ("learner", "policy_init", "reads", "model")
+    names = ("learner", "reads", "model")
     differ = [name for name in names if getattr(config, name) != getattr(default, name)]
-    return ", ".join(f"{name} {getattr(config, name)}" for name in differ)
+    said = ["policy_init", *differ]
+    return ", ".join(f"{name} {getattr(config, name)}" for name in said)
 
 
 def _one_of(name: str, value: str, known: Sequence[str]) -> None:

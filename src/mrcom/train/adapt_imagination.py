@@ -36,6 +36,10 @@ class ImaginationLearner:
     agent: Agent
     config: AdaptConfig
 
+    def dream_steps(self, num: int) -> int:
+        """Dreamt steps of one target's chunk of `num` updates."""
+        return num * self.config.imagination.dreams * self.config.imagination.horizon
+
     def begin(self, state: Any, width: int, *, key: PRNGKeyArray) -> ActorCriticState:
         """A critic that equals the meta value, and a policy from training or from nothing."""
         meta = self.agent.meta_value(state)

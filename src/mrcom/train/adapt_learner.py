@@ -47,6 +47,10 @@ class Learning(Protocol):
 class TargetLearner(Protocol):
     """Learns one policy for each target; nothing is shared between targets."""
 
+    def dream_steps(self, num: int) -> int:
+        """Dreamt steps of one target's chunk of `num` updates."""
+        ...
+
     def begin(self, state: Any, width: int, *, key: PRNGKeyArray) -> Any:
         """A target's `Learning` before its first update.
 

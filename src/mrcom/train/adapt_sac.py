@@ -27,6 +27,10 @@ class SacLearner:
     shown: Shown
     """What policies read of a dream."""
 
+    def dream_steps(self, num: int) -> int:
+        """Dreamt steps of one target's chunk: they do not depend on the number of updates."""
+        return self.config.dreams * self.config.last_horizon if self.config.dreams_at_all else 0
+
     def begin(self, state: Any, width: int, *, key: PRNGKeyArray) -> SACState:
         """New critics, and a policy from training or from nothing."""
         actor = self.agent.actor(state) if self.config.policy_init == "behaviour" else None

@@ -33,6 +33,8 @@ class Record:
     """In the order of its policies."""
     amount: Amount
     """Of real steps and updates in each target."""
+    seed: int
+    """Of everything random in it."""
 
 
 def adapted_names(run: Run) -> list[str]:
@@ -65,13 +67,13 @@ def prompts_of_rows(run: Run, rows: Sequence[Scenario], *, seed: int) -> Prompt:
     return choose_prompts(prompts, np.array([distinct.index(row) for row in rows]))
 
 
-def save_adapted(run: Run, found: Adapted, record: Record, *, seed: int) -> None:
+def save_adapted(run: Run, found: Adapted, record: Record) -> None:
     """Keep the policies of an adaptation, and each target's own world model where it has one."""
     width = found.actors.net.hidden[0].weight.shape[1]
     meta = {
         "config": record.config,
         "targets": list(record.targets),
-        "seed": seed,
+        "seed": record.seed,
         "width": width,
         "amount": record.amount,
     }
@@ -115,7 +117,7 @@ def adapted_policy(
         view: View = _observations(run, masks)
     else:
         # The prompts that were learnt with, which depend on the whole list of targets.
-        prompts = prompts_of_rows(run, record.targets, seed=meta["seed"])
+        prompts = prompts_of_rows(run, record.targets, seed=record.seed)
         latent = LatentView(run.agent, run.state, masks, choose_prompts(prompts, which))
         view = latent if models is None else _by_models(run, latent, models, which)
     return ActorsPolicy(view, actors, which, masks, seed)
@@ -134,6 +136,7 @@ def adapted_record(run: Run, name: str) -> Record:
         config=from_json(AdaptConfig, _completed(meta["config"])),
         targets=tuple(from_json(Scenario, value) for value in meta["targets"]),
         amount=from_json(Amount, meta["amount"]) if "amount" in meta else usual,
+        seed=meta["seed"],
     )
 
 
@@ -141,7 +144,7 @@ def same_adaptation(run: Run, record: Record) -> bool:
     """Whether this adaptation is finished already, with these settings.
 
     Raises:
-        CheckpointError: one of this name exists, but with other settings, targets or amounts.
+        CheckpointError: one of this name exists, but with other settings, targets, amounts or seed.
     """
     name = record.config.name
     kept = _folder(run, name)
@@ -149,8 +152,8 @@ def same_adaptation(run: Run, record: Record) -> bool:
         return False
     if to_json(adapted_record(run, name)) != to_json(record):
         raise CheckpointError(
-            f"{kept.folder} holds an adaptation with other settings, targets or budget; remove "
-            f"it, or give this one another name (the control from scratch is left out with "
+            f"{kept.folder} holds an adaptation with other settings, targets, budget or seed; "
+            f"remove it, or give this one another name (the control from scratch is left out with "
             f"--no-control)."
         )
     return True
