@@ -86,7 +86,7 @@ def test_what_was_learnt_acts_and_dreams(learning):
     action, carry = agent.act(state, carry, *step, None)
     assert action.shape == batch.action[:, 0].shape
     assert np.array_equal(action * (1 - batch.act_mask), np.zeros_like(action))
-    dream = agent.dream(state, carry.model, agent.actor(state), horizon=2, key=KEY)
+    dream = agent.dream_from(state, carry.model, horizon=2, key=KEY)(agent.actor(state))
     assert dream.reward.shape == (len(action), 2)
 
 

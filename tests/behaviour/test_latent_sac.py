@@ -8,7 +8,8 @@ import pytest
 
 from behaviour.replayed import any_model, windows
 from mrcom.behaviour.critic import CriticConfig
-from mrcom.behaviour.latent_sac import LatentSac, LatentSacConfig, transitions
+from mrcom.behaviour.latent_sac import LatentSac, LatentSacConfig
+from mrcom.behaviour.learning import transitions
 from mrcom.behaviour.policy import ActorConfig
 from mrcom.behaviour.sac import SACConfig
 from mrcom.core.rng import root_key

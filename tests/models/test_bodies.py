@@ -196,7 +196,7 @@ def test_the_method_learns_acts_and_predicts_with_stems():
     prompt = Prompt(*(x[:, :window] for x in (batch.obs, batch.action, batch.reward, batch.valid)))
     carry = agent.start(state, masks, prompt)
     action, carry = agent.act(state, carry, *at(batch, window)[:3], KEY)
-    dream = agent.dream(state, carry.model, agent.actor(state), horizon=2, key=KEY)
+    dream = agent.dream_from(state, carry.model, horizon=2, key=KEY)(agent.actor(state))
     obs, _ = agent.predict_open_loop(state, batch, horizon=3, num_samples=2, key=KEY)
     assert obs.shape == (2, rows, 3, OBS) and not jnp.any(obs[:, 1::2, :, 3:])
     assert all(jnp.all(jnp.isfinite(x)) for x in (action, obs, dream.feature, dream.reward))

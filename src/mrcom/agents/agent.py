@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from mrcom.behaviour.critic import MetaValue
-from mrcom.behaviour.dreams import Dream, DreamFn
+from mrcom.behaviour.dreams import DreamFn
 from mrcom.behaviour.policy import Actor, Reads
 from mrcom.core.types import Batch, Layout, Masks, Prompt
 from mrcom.models.world_model import AbstractWorldModel
@@ -30,6 +30,10 @@ class Windows:
     """Steps before the trained ones (W): the burn-in of the context."""
     length: int = 32
     """Steps that are trained on (T)."""
+
+    def rows(self, num_scenarios: int) -> int:
+        """Rows of a batch when so many scenarios have data."""
+        return min(self.scenarios, num_scenarios) * self.per_scenario
 
 
 @runtime_checkable
@@ -113,12 +117,6 @@ class Agent(Learner, Protocol):
 
     def update_model(self, state: State, batch: Batch, key: PRNGKeyArray) -> tuple[State, Metrics]:
         """One step of learning of the world model alone. The old state can still be used."""
-        ...
-
-    def dream(
-        self, state: State, start: Any, actor: Actor, *, horizon: int, key: PRNGKeyArray
-    ) -> Dream:
-        """Dreams of a frozen model with any actor that reads its features."""
         ...
 
     def dream_from(

@@ -34,7 +34,6 @@ def build_agent(
         raise unknown("size", size, SIZES)
     config = with_behaviour(SIZES[size], behaviour)
     model = dataclasses.replace(config.model, observe_reward=observe_reward)
-    rows = min(config.windows.scenarios, num_scenarios) * config.windows.per_scenario
-    steps = updates * config.steps_on(rows)
+    steps = updates * config.steps_on(config.windows.rows(num_scenarios))
     config = dataclasses.replace(config, model=model, decay_steps=steps)
     return MrCom(method, config, layout, num_scenarios)

@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from mrcom.agents import acting
 from mrcom.agents.acting import Carry
 from mrcom.behaviour.critic import MetaValue
-from mrcom.behaviour.dreams import Dream, DreamFn, dream_with
+from mrcom.behaviour.dreams import DreamFn, dream_with
 from mrcom.behaviour.policy import Actor, Reads
 from mrcom.core.types import Batch, Masks, Prompt
 from mrcom.models.world_model import AbstractWorldModel, DreamContext
@@ -69,18 +69,6 @@ class AbstractLatentAgent(abc.ABC):
     def with_model(self, state: State, model: AbstractWorldModel) -> State:
         """The state with another world model in it."""
         return eqx.tree_at(lambda s: s.model, state, model)
-
-    def dream(
-        self,
-        state: State,
-        start: Any,
-        actor: Actor,
-        *,
-        horizon: int,
-        key: PRNGKeyArray,
-    ) -> Dream:
-        """Dreams of a frozen model with any actor that reads its features."""
-        return self.dream_from(state, start, horizon=horizon, key=key)(actor)
 
     def dream_from(
         self,

@@ -93,8 +93,7 @@ class MrCom(AbstractLatentAgent):
     @property
     def dream_steps(self) -> int:
         """Dreamt steps of one update, as long as all scenarios have data."""
-        rows = min(self.windows.scenarios, self.num_scenarios) * self.windows.per_scenario
-        return self.behaviour.dream_steps(rows)
+        return self.behaviour.dream_steps(self.windows.rows(self.num_scenarios))
 
     @property
     def behaviour(self) -> AbstractBehaviour:

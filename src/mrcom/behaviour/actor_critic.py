@@ -20,7 +20,7 @@ from mrcom.behaviour.critic import (
 from mrcom.behaviour.dreams import Dream, DreamFn
 from mrcom.behaviour.examples import Examples
 from mrcom.behaviour.policy import Actor, ActorConfig
-from mrcom.behaviour.steps import descend, start_moments
+from mrcom.behaviour.steps import descend, running_mean, start_moments
 from mrcom.core.errors import unknown
 from mrcom.objectives.imagination import (
     dream_weight,
@@ -228,8 +228,7 @@ def actor_loss(
     now = return_range(returns, num)
     # DEVIATION(dreamer): the running range is a plain mean until that is slower than the rate,
     # instead of starting at 0, so that short runs do not begin with returns blown up.
-    rate = jnp.maximum(config.scale_rate, 1.0 / (updates.astype(now.dtype) + 1.0))
-    running = running_range + rate * (now - running_range)
+    running = running_mean(running_range, now, updates, config.scale_rate)
     scale = jnp.maximum(running, config.scale_floor * (1 - config.discount))
     policy = actor(jax.lax.stop_gradient(dream.feature[:, :-1]), act_mask[:, None])
     entropy = policy.entropy()

@@ -14,7 +14,7 @@ from mrcom.behaviour.actor_critic import (
 )
 from mrcom.behaviour.dreams import dream_with
 from mrcom.behaviour.examples import Examples
-from mrcom.behaviour.learning import AbstractBehaviour, Metrics
+from mrcom.behaviour.learning import AbstractBehaviour, Metrics, transitions
 from mrcom.core.rng import named_keys
 from mrcom.core.types import Batch
 from mrcom.models.world_model import AbstractWorldModel, DreamContext, Posterior
@@ -64,13 +64,8 @@ class Imagination(AbstractBehaviour):
             dream_context=self.dream_context,
         )
         scenario = batch.scenario[:: self.per_scenario]
-        taken = slice(1 - length, None)
-        examples = Examples(
-            feature=jax.lax.stop_gradient(posterior.feature[:, :-1]),
-            action=batch.action[:, taken],
-            act_mask=batch.act_mask,
-            shown=batch.expert.astype(jnp.float32),
-        )
+        steps, shown = transitions(posterior.feature, batch), batch.expert.astype(jnp.float32)
+        examples = Examples(steps.feature, steps.action, batch.act_mask, shown)
         learnt = actor_critic_update(state, dream, scenario, start.act_mask, self.config, examples)
         of_rows = jnp.repeat(learnt.critic_loss, self.per_scenario)
         return learnt.state, {"row/critic": of_rows, **learnt.metrics}

@@ -16,7 +16,7 @@ from mrcom.behaviour.critic import (
     init_critics,
     init_meta,
 )
-from mrcom.behaviour.learning import AbstractBehaviour, Metrics
+from mrcom.behaviour.learning import AbstractBehaviour, Metrics, transitions
 from mrcom.behaviour.policy import Actor
 from mrcom.behaviour.sac import SACConfig, SACState, Transition, init_sac, sac_update
 from mrcom.behaviour.steps import running_mean
@@ -162,25 +162,3 @@ class LatentSac(AbstractBehaviour):
             "row/critic": jnp.repeat(losses, self.per_scenario),
         }
         return after, metrics
-
-
-def transitions(feature: Float[Array, "B T F"], batch: Batch) -> Transition:
-    """The T - 1 moves between the trained steps of every window, [B, T - 1]. Constants.
-
-    What was done at step t is stored with step t + 1, which it led into, and so are the reward
-    of arriving there and whether the episode ended there. A move after the end has no weight.
-
-    Args:
-        feature: of the T steps, as the model filtered them.
-        batch: the same steps.
-    """
-    ended = batch.is_terminal.astype(feature.dtype)
-    steps = Transition(
-        feature=feature[:, :-1],
-        action=batch.action[:, 1:],
-        reward=batch.reward[:, 1:],
-        next_feature=feature[:, 1:],
-        cont=1.0 - ended[:, 1:],
-        weight=1.0 - ended[:, :-1],
-    )
-    return jax.lax.stop_gradient(steps)

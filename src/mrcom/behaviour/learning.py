@@ -3,10 +3,12 @@
 import abc
 from typing import Any, Protocol, runtime_checkable
 
+import jax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from mrcom.behaviour.critic import MetaValue, ScenarioCritics
 from mrcom.behaviour.policy import Actor
+from mrcom.behaviour.sac import Transition
 from mrcom.core.types import Batch
 from mrcom.models.world_model import AbstractWorldModel, Posterior
 
@@ -82,3 +84,25 @@ class AbstractBehaviour(abc.ABC):
     @abc.abstractmethod
     def dream_steps(self, rows: int) -> int:
         """Dreamt steps of one update on so many rows."""
+
+
+def transitions(feature: Float[Array, "B T F"], batch: Batch) -> Transition:
+    """The T - 1 moves between the trained steps of every window, [B, T - 1]. Constants.
+
+    What was done at step t is stored with step t + 1, which it led into, and so are the reward
+    of arriving there and whether the episode ended there. A move after the end has no weight.
+
+    Args:
+        feature: of the T steps, as the model filtered them.
+        batch: the same steps.
+    """
+    ended = batch.is_terminal.astype(feature.dtype)
+    steps = Transition(
+        feature=feature[:, :-1],
+        action=batch.action[:, 1:],
+        reward=batch.reward[:, 1:],
+        next_feature=feature[:, 1:],
+        cont=1.0 - ended[:, 1:],
+        weight=1.0 - ended[:, :-1],
+    )
+    return jax.lax.stop_gradient(steps)

@@ -86,7 +86,8 @@ class Stems(AbstractBodies):
     """A linear map into the shared networks for each body, and an output layer out of them.
 
     Entries of the same place mean different things in different bodies, of actions no less than
-    of observations, so both have stems. A body's data move no other body's stem.
+    of observations, so both have stems. A body's data have no gradient in another body's
+    stem.
     """
 
     obs_stem: BranchedLinear

@@ -1,6 +1,7 @@
 """Scenario adaptation: a policy for each target, from few real steps and many dreamt ones."""
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -66,7 +67,7 @@ def adapt(
     ]
     states, made = [state] * num, 0
     reported, returns, actors = 0, np.zeros(num), stacked([one.actor for one in learnings])
-    counters = Counters()
+    dreamt = 0
     for step in range(amount.steps):
         returns += targets.step(actors, jax.random.fold_in(keys.act, step))
         if (step + 1) % config.chunk == 0 or step + 1 == amount.steps:
@@ -81,16 +82,16 @@ def adapt(
             ]
             actors = stacked([one.actor for one in learnings])
             _check(actors, worlds, step + 1)
-            updates = int(learnings[0].updates)
-            dreamt = num * learner.dream_steps(updates - before) if updates > before else 0
-            counters = dataclasses.replace(
-                counters, updates=updates, dream_steps=counters.dream_steps + dreamt
-            )
+            if (newly := int(learnings[0].updates) - before) > 0:
+                dreamt += num * learner.dream_steps(newly)
             bar.advance(step + 1 - reported)
             reported = step + 1
         if (step + 1) % amount.episode_steps == 0 or step + 1 == amount.steps:
-            counters = dataclasses.replace(
-                counters, env_steps=(step + 1) * num, episodes=counters.episodes + num
+            counters = Counters(
+                env_steps=(step + 1) * num,
+                dream_steps=dreamt,
+                updates=int(learnings[0].updates),
+                episodes=num * math.ceil((step + 1) / amount.episode_steps),
             )
             _log_returns(log, config, worlds, returns, counters)
             returns = np.zeros(num)

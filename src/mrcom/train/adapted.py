@@ -1,7 +1,7 @@
 """Adapted policies in a run's folder, and how they act."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -130,12 +130,10 @@ def adapted_record(run: Run, name: str) -> Record:
         CheckpointError: there is none.
     """
     meta = _folder(run, name).read_meta()
-    budget = run.config.budget
-    usual = Amount(budget.adapt_steps, budget.adapt_updates, budget.episode_steps)
     return Record(
-        config=from_json(AdaptConfig, _completed(meta["config"])),
+        config=from_json(AdaptConfig, meta["config"]),
         targets=tuple(from_json(Scenario, value) for value in meta["targets"]),
-        amount=from_json(Amount, meta["amount"]) if "amount" in meta else usual,
+        amount=from_json(Amount, meta["amount"]),
         seed=meta["seed"],
     )
 
@@ -171,12 +169,6 @@ def _by_models(
     rows = [np.flatnonzero(which == target) for target in dict.fromkeys(which)]
     states = [run.agent.with_model(run.state, models[which[at[0]]]) for at in rows]
     return LatentViews([latent.rows(*pair) for pair in zip(rows, states, strict=True)], rows)
-
-
-def _completed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored configuration; those older than `reads` read observations where none dreamt."""
-    default = "observation" if config["real_share"] == 1 else "feature"
-    return {"reads": default, **config}
 
 
 def _folder(run: Run, name: str) -> Checkpoints:

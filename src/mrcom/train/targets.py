@@ -43,7 +43,7 @@ class Moment:
 
 
 @dataclasses.dataclass(frozen=True)
-class Record:
+class Recording:
     """Raw steps of N targets: E episodes of T steps, the first one included."""
 
     obs: Float[np.ndarray, "N E T O"]
@@ -171,7 +171,7 @@ class Targets:
             self._record.obs[at], self._record.action[at] = obs, action
             self._record.reward[at] = reward
 
-    def _recorded(self) -> Record:
+    def _recorded(self) -> Recording:
         assert self._record is not None, "targets whose model learns are recorded"
         return self._record
 
@@ -182,9 +182,9 @@ class Targets:
         return np.array(lengths)
 
 
-def _empty_record(worlds: Worlds, amount: Amount) -> Record:
+def _empty_record(worlds: Worlds, amount: Amount) -> Recording:
     episodes = math.ceil(amount.steps / amount.episode_steps)
     shape = (len(worlds.scenarios), episodes, amount.episode_steps + 1)
     widths = worlds.layout.obs, worlds.layout.act
     obs, action = (np.zeros((*shape, width), np.float32) for width in widths)
-    return Record(obs, action, np.zeros(shape, np.float32))
+    return Recording(obs, action, np.zeros(shape, np.float32))
