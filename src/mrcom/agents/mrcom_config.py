@@ -147,7 +147,7 @@ SIZES = {
     ),
     "small": _sized(
         stoch=32, deter=256, aux=16, units=256, width=96, actor=256, critic=128,
-        windows=Windows(length=32), starts=16, horizon=15,
+        windows=Windows(scenarios=48, length=32), starts=4, horizon=12, hurry=2.0, model_steps=3,
     ),
     "full": _sized(
         stoch=32, deter=512, aux=32, units=256, width=192, actor=256, critic=256,
@@ -155,8 +155,8 @@ SIZES = {
     ),
 }  # fmt: skip
 """Sizes by name. stoch 32, aux 16 to 32, deter 256 to 512, width 96 or 192 are the
-specification's; `debug` and `tiny` are smaller, and learn with larger steps, so that two cores
-finish in minutes."""
+specification's; `debug` and `tiny` are smaller. `tiny` and `small` learn with larger steps, so that
+two cores finish in minutes or half an hour."""
 
 
 BEHAVIOURS = ("imagination", "sac")
