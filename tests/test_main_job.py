@@ -187,7 +187,7 @@ def test_stopping_and_going_on_equals_not_stopping(tmp_path, monkeypatch):
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
-    sample, calls = loop.sample_batch, []
+    sample, calls = loop.gather, []
 
     def spoilt(*args, **kwargs):
         batch = sample(*args, **kwargs)
@@ -196,7 +196,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_
             return batch
         return eqx.tree_at(lambda b: b.reward, batch, batch.reward.at[1].set(np.nan))
 
-    monkeypatch.setattr(loop, "sample_batch", spoilt)
+    monkeypatch.setattr(loop, "gather", spoilt)
     with pytest.raises(TrainingDivergedError, match=r"'reward'.*update 5.*scenario (hop|wal|che)"):
         loop.train(CONFIG, tmp_path / "run")
     kept = loop.open_trained(open_run(tmp_path / "run"))

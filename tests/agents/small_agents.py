@@ -25,10 +25,12 @@ def batch(windows, seed: int = 0) -> Batch:
         action=jnp.tanh(draw(LAYOUT.act)),
         reward=jnp.abs(draw()) / 3,
         is_terminal=jnp.zeros((rows, steps), bool),
+        first=jnp.zeros((rows, steps), bool),
         valid=jnp.ones((rows, steps)),
         obs_mask=jnp.asarray(np.where(body[:, None] == 0, 1.0, [1, 1, 1, 0, 0]), jnp.float32),
         act_mask=jnp.asarray(np.where(body[:, None] == 0, 1.0, [1, 1, 0]), jnp.float32),
         scenario=jnp.asarray(rng.permutation(6)[:rows], jnp.int32),
         body=jnp.asarray(body, jnp.int32),
         expert=jnp.asarray(body == 0),
+        stored={},
     )

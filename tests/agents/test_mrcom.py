@@ -65,7 +65,7 @@ def test_without_context_what_came_before_the_trained_steps_changes_nothing():
 
 
 def test_an_unknown_loss_term_is_refused():
-    wrong = MRCOM.__class__("x", MRCOM.parts, (("kl_stock", 1.0),))
+    wrong = dataclasses.replace(MRCOM, weights=(("kl_stock", 1.0),))
     with pytest.raises(ConfigError, match="kl_stoch"):
         worlds.agent(wrong)
 

@@ -27,12 +27,14 @@ def windows(feature, action, reward, *, scenario, ends=None, act_mask=None):
         action=jnp.asarray(action, jnp.float32),
         reward=jnp.asarray(reward, jnp.float32),
         is_terminal=jnp.zeros((rows, steps), bool) if ends is None else jnp.asarray(ends),
+        first=jnp.zeros((rows, steps), bool),
         valid=jnp.ones((rows, steps)),
         obs_mask=jnp.ones((rows, 1)),
         act_mask=jnp.ones((rows, action.shape[-1])) if act_mask is None else act_mask,
         scenario=jnp.asarray(np.asarray(scenario), jnp.int32),
         body=body,
         expert=jnp.zeros(rows, bool),
+        stored={},
     )
 
 

@@ -50,12 +50,14 @@ def batch_of(seed=1, rows=ROWS, length=LENGTH):
         action=jax.random.uniform(keys[1], (rows, length, ACT), minval=-1.0),
         reward=jax.random.uniform(keys[2], (rows, length)),
         is_terminal=jnp.zeros((rows, length), bool),
+        first=jnp.zeros((rows, length), bool),
         valid=jnp.ones((rows, length)),
         obs_mask=jnp.ones((rows, OBS)).at[1::2, 3:].set(0.0),
         act_mask=jnp.ones((rows, ACT)).at[1::2, 2:].set(0.0),
         scenario=jnp.arange(rows),
         body=jnp.arange(rows) % 2,
         expert=jnp.zeros(rows, bool),
+        stored={},
     )
 
 

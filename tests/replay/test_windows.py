@@ -1,5 +1,6 @@
 import time
 
+import jax
 import numpy as np
 import pytest
 from told import LAYOUT, masks_for, told_steps
@@ -8,7 +9,7 @@ from mrcom.core.errors import ConfigError
 from mrcom.core.types import Layout, Masks, Steps
 from mrcom.replay.prompts import make_prompts
 from mrcom.replay.store import Store
-from mrcom.replay.windows import Windows, draw_windows, gather, sample_batch
+from mrcom.replay.windows import Windows, draw_windows, gather, sample_batch, write_back
 
 W, T = 3, 4
 
@@ -204,3 +205,56 @@ def test_an_episode_that_takes_an_experts_place_is_not_an_experts():
     store.add(np.array([0]), told_steps([0]), expert=True)
     store.add(np.array([0]), told_steps([0], episode=1))
     assert not store.ring.expert.any()
+
+
+def with_written():
+    written = {"memory": jax.ShapeDtypeStruct((2,), np.float16)}
+    store = Store(2, LAYOUT, steps=10, capacity=2, written=written)
+    store.add(np.arange(2), told_steps([0, 1]))
+    return store
+
+
+def stored_before(store, *starts):
+    windows = Windows(np.arange(2), np.zeros(2, int), np.array(starts))
+    batch = gather(store, masks_for(2), prompts_for(2), windows, context=W, length=T)
+    return np.asarray(batch.stored["memory"])
+
+
+def test_a_window_meets_what_was_written_beside_the_step_before_it():
+    store = with_written()
+    windows = Windows(np.arange(2), np.zeros(2, int), np.array([0, 2]))
+    made = np.arange(2 * T * 2).reshape(2, T, 2)
+    write_back(store, windows, {"memory": made})
+    found = stored_before(store, 1, 3)
+    np.testing.assert_array_equal(found, made[:, 0])
+    np.testing.assert_array_equal(stored_before(store, 2, 1), [made[0, 1], [0, 0]])
+
+
+def test_nothing_stands_before_an_episodes_first_step_and_a_new_episode_clears_its_slot():
+    store = with_written()
+    whole = Windows(np.arange(2), np.zeros(2, int), np.zeros(2, int))
+    write_back(store, whole, {"memory": np.ones((2, 10, 2))})
+    np.testing.assert_array_equal(stored_before(store, 0, 0), 0)
+    np.testing.assert_array_equal(stored_before(store, 1, 2), 1)
+    for _ in range(2):  # two slots: the second of these takes the first one's place
+        store.add(np.arange(2), told_steps([0, 1]))
+    np.testing.assert_array_equal(stored_before(store, 1, 2), 0)
+
+
+def test_what_was_written_is_counted_and_survives_a_checkpoint():
+    store = with_written()
+    assert store.num_bytes == 2 * 2 * 10 * (25 + 4)
+    whole = Windows(np.arange(2), np.zeros(2, int), np.zeros(2, int))
+    write_back(store, whole, {"memory": np.ones((2, 10, 2))})
+    again = with_written()
+    again.restore(store.state_dict())
+    np.testing.assert_array_equal(stored_before(again, 1, 2), 1)
+
+
+def test_only_an_episodes_first_step_is_called_first():
+    windows = Windows(np.arange(2), np.zeros(2, int), np.array([0, 2]))
+    store = with_written()
+    batch = gather(store, masks_for(2), prompts_for(2), windows, context=W, length=T)
+    first = np.asarray(batch.first)
+    assert first[0].tolist() == [step == W for step in range(W + T)]
+    assert first[1].tolist() == [step == W - 2 for step in range(W + T)]

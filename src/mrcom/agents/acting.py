@@ -1,11 +1,16 @@
 """How a latent world model is used once it exists: filter, act, predict."""
 
+import abc
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
 from mrcom.behaviour.policy import Actor
+from mrcom.core.errors import ConfigError
+from mrcom.core.numerics import symexp, symlog
 from mrcom.core.rng import named_keys
 from mrcom.core.types import Batch, Masks, Prompt
 from mrcom.models.world_model import AbstractWorldModel, DreamContext
@@ -15,8 +20,34 @@ CLIP = 10.0
 """Normalised observations are clipped to this many standard deviations."""
 
 
-class Filter(eqx.Module):
+class AbstractFilter(eqx.Module):
     """A world model with the observation statistics it was trained under."""
+
+    model: eqx.AbstractVar[AbstractWorldModel]
+    mean: eqx.AbstractVar[Float[Array, "bodies O"]]
+    std: eqx.AbstractVar[Float[Array, "bodies O"]]
+
+    @abc.abstractmethod
+    def seen(
+        self,
+        obs: Float[Array, "*B O"],
+        body: Int[Array, "..."],
+        obs_mask: Float[Array, "... O"],
+    ) -> Float[Array, "*B O"]:
+        """Raw observations in the unit that the model reads; 0 where padded."""
+
+    @abc.abstractmethod
+    def standard(
+        self, decoded: Float[Array, "*B O"], body: Int[Array, "..."] | None
+    ) -> Float[Array, "*B O"]:
+        """What the model decodes in units of the body's standard deviation.
+
+        `body` has the first axes of `decoded`.
+        """
+
+
+class Filter(AbstractFilter):
+    """A world model of normalised observations."""
 
     model: AbstractWorldModel
     mean: Float[Array, "bodies O"]
@@ -32,6 +63,52 @@ class Filter(eqx.Module):
         scaled = (obs - self.mean[body]) / self.std[body]
         return jnp.clip(scaled, -CLIP, CLIP) * obs_mask
 
+    def seen(
+        self,
+        obs: Float[Array, "*B O"],
+        body: Int[Array, "..."],
+        obs_mask: Float[Array, "... O"],
+    ) -> Float[Array, "*B O"]:
+        """Normalised observations."""
+        return self.normalise(obs, body, obs_mask)
+
+    def standard(
+        self, decoded: Float[Array, "*B O"], body: Int[Array, "..."] | None
+    ) -> Float[Array, "*B O"]:
+        """The same: the model decodes normalised observations."""
+        return decoded
+
+
+class SymlogFilter(AbstractFilter):
+    """A world model of the symlog of raw observations; statistics are for its reports only."""
+
+    model: AbstractWorldModel
+    mean: Float[Array, "bodies O"]
+    std: Float[Array, "bodies O"]
+
+    def seen(
+        self,
+        obs: Float[Array, "*B O"],
+        body: Int[Array, "..."],
+        obs_mask: Float[Array, "... O"],
+    ) -> Float[Array, "*B O"]:
+        """Symlog of what was seen."""
+        return symlog(obs) * obs_mask
+
+    def standard(
+        self, decoded: Float[Array, "*B O"], body: Int[Array, "..."] | None
+    ) -> Float[Array, "*B O"]:
+        """Normalised as if the decoded observation were a real one: clipped.
+
+        Raises:
+            ConfigError: nobody said which body it is of.
+        """
+        if body is None:
+            raise ConfigError("The unit of an observation is its body's: `body` is None.")
+        between = (*body.shape, *[1] * (decoded.ndim - body.ndim - 1), decoded.shape[-1])
+        mean, std = (rows[body].reshape(between) for rows in (self.mean, self.std))
+        return jnp.clip((symexp(decoded) - mean) / std, -CLIP, CLIP)
+
 
 class Carry(eqx.Module):
     """What is remembered while acting in N scenarios."""
@@ -40,14 +117,14 @@ class Carry(eqx.Module):
     body: Int[Array, " N"]
 
 
-def start(given: Filter, masks: Masks, prompt: Prompt) -> Carry:
+def start(given: AbstractFilter, masks: Masks, prompt: Prompt) -> Carry:
     """What is remembered before the first observation: the prompt, as context."""
     arrays = [jnp.asarray(array) for array in (masks.obs, masks.act, masks.body)]
     return _start(given, *arrays, jax.tree.map(jnp.asarray, prompt))
 
 
 def observe_step(
-    given: Filter,
+    given: AbstractFilter,
     carry: Carry,
     obs: Float[ArrayLike, "N O"],
     action: Float[ArrayLike, "N A"],
@@ -60,7 +137,7 @@ def observe_step(
 
 
 def act(
-    given: Filter,
+    given: AbstractFilter,
     actor: Actor,
     carry: Carry,
     obs: Float[ArrayLike, "N O"],
@@ -75,7 +152,7 @@ def act(
 
 @eqx.filter_jit
 def predict_open_loop(
-    given: Filter,
+    given: AbstractFilter,
     batch: Batch,
     key: PRNGKeyArray,
     *,
@@ -88,7 +165,8 @@ def predict_open_loop(
     The model filters all steps before the last `horizon` and sees none of those.
     """
     keys = named_keys(key, "observe", "predict")
-    batch, model = normalised(given, batch), given.model
+    # What is stored belongs to the step before the trained ones; here all steps are filtered.
+    batch, model = normalised(given, dataclasses.replace(batch, stored={})), given.model
     posterior = model.observe(steps_of(batch, slice(None, -horizon)), key=keys.observe)
     rows, length = posterior.feature.shape[:2]
     last = model.states_at(posterior, jnp.arange(rows) * length + length - 1)
@@ -105,64 +183,64 @@ def predict_open_loop(
     _, features = jax.lax.scan(step, many, (jnp.arange(horizon), actions))
     features = jnp.moveaxis(features, 0, 2)
     body = jnp.broadcast_to(batch.body, (num_samples, rows))
-    obs = model.decode(features, body) * batch.obs_mask[None, :, None]
+    obs = given.standard(model.decode(features, body), body) * batch.obs_mask[None, :, None]
     return obs, model.reward(features)
 
 
 def expected(
-    given: Filter, start: ModelState, feature: Float[Array, "M *T F"]
+    given: AbstractFilter, start: ModelState, feature: Float[Array, "M *T F"]
 ) -> tuple[Float[Array, "M *T O"], Float[Array, "M *T"]]:
     """Mean observation and reward that belong to features of dreams from M states.
 
     The observation is what `Filter.normalise` gives of a real one: clipped, 0 where padded.
     """
-    obs = jnp.clip(given.model.decode(feature, start.body), -CLIP, CLIP)
+    obs = jnp.clip(given.standard(given.model.decode(feature, start.body), start.body), -CLIP, CLIP)
     between = (len(feature), *[1] * (feature.ndim - 2), obs.shape[-1])
     return obs * start.obs_mask.reshape(between), given.model.reward(feature)
 
 
-def normalised(given: Filter, batch: Batch) -> Batch:
+def normalised(given: AbstractFilter, batch: Batch) -> Batch:
     """The batch as the model sees it."""
-    obs = given.normalise(batch.obs, batch.body[:, None], batch.obs_mask[:, None])
+    obs = given.seen(batch.obs, batch.body[:, None], batch.obs_mask[:, None])
     return eqx.tree_at(lambda b: b.obs, batch, obs)
 
 
 def steps_of(batch: Batch, which: slice) -> Batch:
     """Some of a batch's steps."""
-    per_step = lambda b: (b.obs, b.action, b.reward, b.is_terminal, b.valid)
+    per_step = lambda b: (b.obs, b.action, b.reward, b.is_terminal, b.first, b.valid)
     return eqx.tree_at(per_step, batch, [array[:, which] for array in per_step(batch)])
 
 
 @eqx.filter_jit
 def _start(
-    given: Filter,
+    given: AbstractFilter,
     obs_mask: Float[Array, "N O"],
     act_mask: Float[Array, "N A"],
     body: Int[Array, " N"],
     prompt: Prompt,
 ) -> Carry:
-    obs = given.normalise(prompt.obs, body[:, None], obs_mask[:, None])
+    obs = given.seen(prompt.obs, body[:, None], obs_mask[:, None])
     known = eqx.tree_at(lambda p: p.obs, prompt, obs)
     return Carry(given.model.initial(known, obs_mask, act_mask, body), body)
 
 
 @eqx.filter_jit
 def _observe_step(
-    given: Filter,
+    given: AbstractFilter,
     carry: Carry,
     obs: Float[Array, "N O"],
     action: Float[Array, "N A"],
     reward: Float[Array, " N"],
     key: PRNGKeyArray | None,
 ) -> tuple[Float[Array, "N F"], Carry]:
-    seen = given.normalise(obs, carry.body, carry.model.obs_mask)
+    seen = given.seen(obs, carry.body, carry.model.obs_mask)
     now, _ = given.model.correct(carry.model, seen, action, reward, key=key)
     return given.model.feature(now), Carry(now, carry.body)
 
 
 @eqx.filter_jit
 def _act(
-    given: Filter,
+    given: AbstractFilter,
     actor: Actor,
     carry: Carry,
     obs: Float[Array, "N O"],

@@ -1,6 +1,7 @@
 """What every method can do, and how one acts in a rollout."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -62,6 +63,13 @@ class Agent(Learner, Protocol):
     @property
     def dream_steps(self) -> int:
         """Dreamt steps of one update."""
+        ...
+
+    @property
+    def stored(self) -> Mapping[str, jax.ShapeDtypeStruct]:
+        """What updates keep of every trained step, for `Batch.stored`: an update's metric named
+        `stored/NAME`, `[B, T, ...]`, is written beside the steps in replay.
+        """
         ...
 
     def init(self, key: PRNGKeyArray) -> State:

@@ -1,10 +1,11 @@
 """From a method's description and a size to an agent."""
 
 import dataclasses
+from collections.abc import Callable
 
 from mrcom.agents.agent import Agent
 from mrcom.agents.method import Method
-from mrcom.agents.mrcom import MrCom
+from mrcom.agents.mrcom import MRCOM, MrCom
 from mrcom.agents.mrcom_config import SIZES, with_behaviour
 from mrcom.core.errors import unknown
 from mrcom.core.types import Layout
@@ -27,9 +28,43 @@ def build_agent(
         updates: that it will make in all, if known: its learning rate falls over them.
 
     Raises:
-        ConfigError: no such size or behaviour, or terms or parts that the method's model does
-            not know.
+        ConfigError: no such method, size or behaviour, or terms or parts that the method's model
+            does not know.
     """
+    if method.family not in BUILDERS:
+        raise unknown("method", method.family, BUILDERS)
+    return BUILDERS[method.family](
+        method,
+        size,
+        layout=layout,
+        num_scenarios=num_scenarios,
+        observe_reward=observe_reward,
+        behaviour=behaviour,
+        updates=updates,
+    )
+
+
+def method_named(family: str) -> Method:
+    """A method by the name that the command line knows it by.
+
+    Raises:
+        ConfigError: no such method; the message names the nearest.
+    """
+    if family not in METHODS:
+        raise unknown("method", family, METHODS)
+    return METHODS[family]
+
+
+def _mrcom(
+    method: Method,
+    size: str,
+    *,
+    layout: Layout,
+    num_scenarios: int,
+    observe_reward: bool,
+    behaviour: str,
+    updates: int,
+) -> Agent:
     if size not in SIZES:
         raise unknown("size", size, SIZES)
     config = with_behaviour(SIZES[size], behaviour)
@@ -37,3 +72,10 @@ def build_agent(
     steps = updates * config.steps_on(config.windows.rows(num_scenarios))
     config = dataclasses.replace(config, model=model, decay_steps=steps)
     return MrCom(method, config, layout, num_scenarios)
+
+
+METHODS: dict[str, Method] = {method.family: method for method in (MRCOM,)}
+"""The methods by the names of their families."""
+
+BUILDERS: dict[str, Callable[..., Agent]] = {"mrcom": _mrcom}
+"""What makes an agent of each family's methods."""

@@ -1,9 +1,11 @@
 """What every method with a latent world model does alike: filter, act, dream, predict."""
 
 import abc
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
+import jax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from mrcom.agents import acting
@@ -26,6 +28,11 @@ class AbstractLatentAgent(abc.ABC):
     @abc.abstractmethod
     def dream_context(self) -> DreamContext:
         """Whether dreamt steps enter the context."""
+
+    @property
+    def stored(self) -> Mapping[str, jax.ShapeDtypeStruct]:
+        """What updates keep of every trained step: by default nothing."""
+        return {}
 
     def start(self, state: State, masks: Masks, prompt: Prompt) -> Carry:
         """What is remembered before the first observation: the prompt, as context."""

@@ -15,6 +15,8 @@ class Method:
 
     name: str
     """How tables call it."""
+    family: str
+    """Whose code it is: what `agents.build` knows it by. An ablation keeps it."""
     parts: tuple[str, ...]
     """Parts of the world model's state that exist."""
     weights: tuple[tuple[str, float], ...]
@@ -39,6 +41,7 @@ def without(method: Method, *names: str) -> Method:
                 f"Cannot remove {name!r} from {method.name}; it has {', '.join(known)}."
             )
     return Method(
+        family=method.family,
         name=f"{method.name} w/o {', '.join(names)}" if names else method.name,
         parts=tuple(part for part in method.parts if part not in names),
         weights=tuple((name, weight) for name, weight in method.weights if name not in names),

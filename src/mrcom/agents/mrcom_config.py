@@ -19,6 +19,7 @@ from mrcom.objectives.kl import KLConfig
 
 MRCOM = Method(
     name="MrCoM",
+    family="mrcom",
     parts=("stoch", "deter", "aux", "context"),
     # Eq. 16 with lambda = (1, 1, 0.1); reward and continue are our addition, which dreams need.
     weights=(

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 Amount = Literal["debug", "tiny", "small", "full"]
 
+MethodKind = Annotated[
+    Literal["mrcom"],
+    tyro.conf.arg(help="Which method learns: mrcom, or one of its baselines."),
+]
 RewardKind = Annotated[
     Literal["track", "reach"],
     tyro.conf.arg(help="track rewards the target speed itself, reach any speed above it."),

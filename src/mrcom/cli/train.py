@@ -8,6 +8,7 @@ import tyro
 from mrcom.cli.options import (
     BehaviourKind,
     Budget,
+    MethodKind,
     ObservationKind,
     PromptKind,
     Resume,
@@ -45,6 +46,7 @@ class Train:
     observe_reward: Annotated[
         bool, tyro.conf.arg(help="Whether agents see the last reward; no as in the equations.")
     ] = True
+    method: MethodKind = "mrcom"
     without: Annotated[
         tuple[str, ...],
         tyro.conf.arg(help="Parts or loss terms to take out: deter, context, meta_state, ..."),
@@ -66,8 +68,8 @@ def config_of(options: Any) -> "RunConfig":
     Raises:
         ConfigError: an unknown name or a value out of range.
     """
+    from mrcom.agents.build import method_named
     from mrcom.agents.method import without
-    from mrcom.agents.mrcom import MRCOM
     from mrcom.agents.presets import budget
     from mrcom.scenarios.bodies import body
     from mrcom.scenarios.splits import split
@@ -77,7 +79,7 @@ def config_of(options: Any) -> "RunConfig":
     for name in given.bodies:
         body(name)
     return RunConfig(
-        method=without(MRCOM, *given.without),
+        method=without(method_named(given.method), *given.without),
         budget=budget(given.budget),
         split=split(given.split),
         size=given.size or given.budget,

@@ -28,6 +28,8 @@ class Batch(eqx.Module):
     action: Float[Array, "B L A"]
     reward: Float[Array, "B L"]
     is_terminal: Bool[Array, "B L"]
+    first: Bool[Array, "B L"]
+    """Whether an episode starts here."""
     valid: Float[Array, "B L"]
     obs_mask: Float[Array, "B O"]
     act_mask: Float[Array, "B A"]
@@ -37,6 +39,9 @@ class Batch(eqx.Module):
     """Index into `Layout.bodies`."""
     expert: Bool[Array, " B"]
     """Whether the scenario's expert chose the actions."""
+    stored: dict[str, Array]
+    """What the method's last update on it wrote for the step right before the T trained ones,
+    `[B, ...]` by name; zeros where none did, and before an episode's first step."""
 
 
 class Prompt(eqx.Module):

@@ -3,26 +3,37 @@
 import dataclasses
 from collections.abc import Mapping
 
+import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from mrcom.core.errors import CheckpointError, ConfigError, TrainingDivergedError
 from mrcom.core.steps import Layout, Steps
 
+Written = Mapping[str, jax.ShapeDtypeStruct]
+"""What a method writes beside every step it has trained on: shape and type by name."""
 
-def bytes_per_episode(layout: Layout, steps: int) -> int:
+
+def bytes_per_episode(layout: Layout, steps: int, written: Written | None = None) -> int:
     """Memory [bytes] of one stored episode of so many steps, known before any is taken."""
     one_step = 4 * (layout.obs + layout.act + 1) + 1  # float32 obs, action, reward; one bool
+    one_step += sum(leaf.size * leaf.dtype.itemsize for leaf in (written or {}).values())
     return steps * one_step
 
 
-def capacity_within(byte_budget: int, num_scenarios: int, layout: Layout, steps: int = 1001) -> int:
+def capacity_within(
+    byte_budget: int,
+    num_scenarios: int,
+    layout: Layout,
+    steps: int = 1001,
+    written: Written | None = None,
+) -> int:
     """How many episodes of each scenario fit into a budget.
 
     Raises:
         ConfigError: not even one episode per scenario fits.
     """
-    one = bytes_per_episode(layout, steps)
+    one = bytes_per_episode(layout, steps, written)
     capacity = byte_budget // (one * num_scenarios)
     if capacity < 1:
         raise ConfigError(
@@ -55,13 +66,20 @@ class Store:
 
     Attributes:
         ring: the arrays, to be read and not written to.
+        written: what a method's updates left beside the steps, [N, E, T, ...] by name.
         layout: widths of an observation and of an action.
         steps: longest episode, its first step included.
         capacity: episodes a scenario can hold.
     """
 
     def __init__(
-        self, num_scenarios: int, layout: Layout, *, steps: int = 1001, capacity: int
+        self,
+        num_scenarios: int,
+        layout: Layout,
+        *,
+        steps: int = 1001,
+        capacity: int,
+        written: Written | None = None,
     ) -> None:
         for name, value in (("num_scenarios", num_scenarios), ("capacity", capacity)):
             if value < 1:
@@ -78,6 +96,11 @@ class Store:
             length=np.zeros(slots[:2], np.int64),
             expert=np.zeros(slots[:2], np.bool_),
         )
+        self.written = {
+            name: np.zeros((*slots, *leaf.shape), leaf.dtype)
+            for name, leaf in (written or {}).items()
+        }
+        self._written: Written = written or {}
         self._added = np.zeros(num_scenarios, np.int64)
         self._env_steps = 0
 
@@ -89,7 +112,8 @@ class Store:
     @property
     def num_bytes(self) -> int:
         """Memory [bytes] that the full store takes."""
-        return self.num_scenarios * self.capacity * bytes_per_episode(self.layout, self.steps)
+        one = bytes_per_episode(self.layout, self.steps, self._written)
+        return self.num_scenarios * self.capacity * one
 
     @property
     def added(self) -> Int[np.ndarray, " N"]:
@@ -135,6 +159,8 @@ class Store:
                 slot = getattr(self.ring, name)[place]
                 slot[:length] = getattr(steps, name)[row, :length]
                 slot[length:] = 0
+            for array in self.written.values():
+                array[place] = 0
             self.ring.length[place], self.ring.expert[place] = length, expert
             self._added[scenario] += 1
             self._env_steps += int(length) - 1
@@ -164,7 +190,7 @@ class Store:
     def state_dict(self) -> dict[str, np.ndarray]:
         """All that `restore` needs, as arrays; slots that nobody has used yet are left out."""
         used = self._used(self._added)
-        arrays = {f.name: getattr(self.ring, f.name)[:, :used] for f in dataclasses.fields(Ring)}
+        arrays = {name: array[:, :used] for name, array in self._arrays().items()}
         counters = {"added": self._added, "env_steps": np.asarray(self._env_steps)}
         return {name: array.copy() for name, array in (arrays | counters).items()}
 
@@ -174,25 +200,29 @@ class Store:
         Raises:
             CheckpointError: it was a store of other sizes.
         """
-        if missing := {field.name for field in dataclasses.fields(Ring)} - set(state):
+        if missing := set(self._arrays()) - set(state):
             raise CheckpointError(
                 f"The stored experience has no {', '.join(sorted(missing))}: it was written by "
                 "another version. Train again, or use the version that wrote it."
             )
         used = self._used(np.asarray(state["added"]))
-        for field in dataclasses.fields(Ring):
-            mine, given = getattr(self.ring, field.name), np.asarray(state[field.name])
+        for name, mine in self._arrays().items():
+            given = np.asarray(state[name])
             wanted = (self.num_scenarios, used, *mine.shape[2:])
             if given.shape != wanted:
                 raise CheckpointError(
-                    f"The stored {field.name} has shape {given.shape}, this store needs {wanted}. "
+                    f"The stored {name} has shape {given.shape}, this store needs {wanted}. "
                     "Use the scenarios and the replay size of the run that was stopped."
                 )
-        for field in dataclasses.fields(Ring):
-            mine = getattr(self.ring, field.name)
-            mine[:, :used], mine[:, used:] = state[field.name], 0
+        for name, mine in self._arrays().items():
+            mine[:, :used], mine[:, used:] = state[name], 0
         self._added = np.array(state["added"], np.int64)
         self._env_steps = int(state["env_steps"])
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """Everything that has slots, by name."""
+        ring = {field.name: getattr(self.ring, field.name) for field in dataclasses.fields(Ring)}
+        return ring | {f"written/{name}": array for name, array in self.written.items()}
 
     def _used(self, added: np.ndarray) -> int:
         return int(np.clip(added.max(), 1, self.capacity))  # never an array without entries

@@ -1,10 +1,11 @@
 """Which steps make a batch: windows of equally many steps from equally weighted scenarios."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import jax
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import ArrayLike, Int
 
 from mrcom.core.errors import ConfigError
 from mrcom.core.types import Batch, Masks, Prompt
@@ -115,11 +116,28 @@ def gather(
         ends[row, column] = False
     arrays = steps | {
         "is_terminal": ends,
+        "first": time == 0,
         "valid": valid,
         "obs_mask": masks.obs[windows.scenario],
         "act_mask": masks.act[windows.scenario],
         "scenario": windows.scenario.astype(np.int32),
         "body": masks.body[windows.scenario].astype(np.int32),
         "expert": ring.expert[windows.scenario, windows.slot],
+        "stored": {name: _before(array, windows) for name, array in store.written.items()},
     }
     return Batch(**jax.device_put(arrays))
+
+
+def write_back(store: Store, windows: Windows, written: Mapping[str, ArrayLike]) -> None:
+    """Keeps what an update made of the trained steps of its windows, `[B, T, ...]` by name."""
+    for name, values in written.items():
+        array = np.asarray(values)
+        time = windows.start[:, None] + np.arange(array.shape[1])
+        store.written[name][windows.scenario[:, None], windows.slot[:, None], time] = array
+
+
+def _before(array: np.ndarray, windows: Windows) -> np.ndarray:
+    """What stands at the step before each window; zeros before an episode's first."""
+    there = windows.start > 0
+    found = array[windows.scenario, windows.slot, np.maximum(windows.start - 1, 0)]
+    return np.where(there.reshape(-1, *[1] * (found.ndim - 1)), found, 0).astype(array.dtype)

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array
 
 from mrcom.agents.agent import Learner, Metrics
 from mrcom.core.errors import TrainingDivergedError
@@ -12,6 +13,8 @@ from mrcom.core.rng import named_keys, root_key
 
 ROW = "row/"
 """Metrics under this prefix hold one number per row of the batch; they are never logged."""
+STORED = "stored/"
+"""Those under this one go back into replay, beside the steps that they were made of."""
 
 
 def run_updates(
@@ -67,4 +70,12 @@ def check_finite(update: int, metrics: Metrics, names: Sequence[str]) -> None:
 
 def scalars(metrics: Metrics) -> dict[str, float]:
     """The loggable numbers of an update."""
-    return {key: float(value) for key, value in metrics.items() if not key.startswith(ROW)}
+    names = [key for key in metrics if not key.startswith((ROW, STORED))]
+    return {key: float(metrics[key]) for key in names}
+
+
+def stored(metrics: Metrics) -> dict[str, Array]:
+    """What an update wants to be written beside the steps it was made of."""
+    return {
+        key.removeprefix(STORED): value for key, value in metrics.items() if key.startswith(STORED)
+    }

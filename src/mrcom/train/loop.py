@@ -7,7 +7,6 @@ import sys
 from typing import Any
 
 import equinox as eqx
-import jax
 from jaxtyping import PRNGKeyArray
 
 from mrcom.agents.agent import Agent
@@ -19,8 +18,8 @@ from mrcom.core.rng import named_generator, named_keys, root_key
 from mrcom.core.types import Batch, Prompt, Steps
 from mrcom.replay.normaliser import empty_normaliser
 from mrcom.replay.prompts import make_prompts
-from mrcom.replay.store import Store, bytes_per_episode, capacity_within
-from mrcom.replay.windows import sample_batch
+from mrcom.replay.store import Store, capacity_within
+from mrcom.replay.windows import Windows, draw_windows, gather, write_back
 from mrcom.simulate.rollout import RandomPolicy, rollout
 from mrcom.simulate.simulator import Simulator
 from mrcom.train.checkpoint import Checkpoints
@@ -30,7 +29,7 @@ from mrcom.train.collect import (
     collect_with_agent,
     collect_with_experts,
 )
-from mrcom.train.learner import run_updates, scalars
+from mrcom.train.learner import run_updates, scalars, stored
 from mrcom.train.log import Counters, Log
 from mrcom.train.run_folder import RunFolder, create_run
 from mrcom.train.settings import RunConfig, Worlds, training_worlds
@@ -71,16 +70,15 @@ def train(config: RunConfig, run_dir: pathlib.Path, *, resume: bool = False) -> 
         RunFolderError: the folder exists (or, with `resume`, holds another configuration).
         TrainingDivergedError: a loss or a simulation is not finite.
     """
-    worlds = training_worlds(config)
-    num, capacity = len(worlds.scenarios), replay_capacity(config, worlds)
-    size = num * capacity * bytes_per_episode(worlds.layout, config.budget.episode_steps + 1)
+    run = _begin(config, RunFolder(run_dir))
     folder = create_run(run_dir, config, resume=resume)
+    store = run.experience.store
     print(
-        f"{folder.path}: {num} training scenarios; replay takes {size / 1e6:.0f} MB of at most "
-        f"{config.replay_bytes / 1e6:.0f} MB, {capacity} episodes of each",
+        f"{folder.path}: {store.num_scenarios} training scenarios; replay takes "
+        f"{store.num_bytes / 1e6:.0f} MB of at most {config.replay_bytes / 1e6:.0f} MB, "
+        f"{store.capacity} episodes of each",
         file=sys.stderr,
     )
-    run = _begin(config, folder)
     checkpoints = Checkpoints(folder.checkpoints)
     position = 0
     if resume and checkpoints.steps():
@@ -115,16 +113,30 @@ def open_trained(folder: RunFolder, step: int | None = None) -> Run:
     return run
 
 
-def replay_capacity(config: RunConfig, worlds: Worlds) -> int:
-    """Episodes of each scenario that are kept: all that are collected, if memory allows.
+def agent_of(config: RunConfig, worlds: Worlds) -> Agent:
+    """The agent of a run."""
+    return build_agent(
+        config.method,
+        config.size,
+        layout=worlds.layout,
+        num_scenarios=len(worlds.scenarios),
+        observe_reward=config.observe_reward,
+        behaviour=config.behaviour,
+        updates=config.budget.updates,
+    )
+
+
+def empty_store(config: RunConfig, agent: Agent, worlds: Worlds) -> Store:
+    """Room for all episodes that will be collected, or as many as memory allows.
 
     Raises:
         ConfigError: the memory cannot hold one episode of each scenario.
     """
     budget, num = config.budget, len(worlds.scenarios)
     rounds = budget.random_rounds + budget.expert_rounds + budget.rounds
-    steps = budget.episode_steps + 1
-    return min(rounds, capacity_within(config.replay_bytes, num, worlds.layout, steps))
+    steps, written = budget.episode_steps + 1, agent.stored
+    most = capacity_within(config.replay_bytes, num, worlds.layout, steps, written)
+    return Store(num, worlds.layout, steps=steps, capacity=min(rounds, most), written=written)
 
 
 def prompts_for(config: RunConfig, agent: Agent, worlds: Worlds, *, seed: int) -> Prompt:
@@ -155,22 +167,8 @@ def prompts_for(config: RunConfig, agent: Agent, worlds: Worlds, *, seed: int) -
 
 def _begin(config: RunConfig, folder: RunFolder) -> Run:
     worlds = training_worlds(config)
-    agent = build_agent(
-        config.method,
-        config.size,
-        layout=worlds.layout,
-        num_scenarios=len(worlds.scenarios),
-        observe_reward=config.observe_reward,
-        behaviour=config.behaviour,
-        updates=config.budget.updates,
-    )
-    budget = config.budget
-    store = Store(
-        len(worlds.scenarios),
-        worlds.layout,
-        steps=budget.episode_steps + 1,
-        capacity=replay_capacity(config, worlds),
-    )
+    agent = agent_of(config, worlds)
+    store = empty_store(config, agent, worlds)
     none = make_prompts(
         "none",
         num=len(worlds.scenarios),
@@ -229,26 +227,33 @@ def _learn_phase(run: Run, log: Log, bar: Any) -> None:
     windows, budget = run.agent.windows, run.config.budget
     names = [scenario.name for scenario in run.worlds.scenarios]
     last = math.ceil(budget.updates * (run.phase + 1) / run.num_phases)
-    first = run.counters.updates
+    first, store = run.counters.updates, run.experience.store
+    drawn: dict[int, Windows] = {}
 
     def batches(update: int) -> tuple[Batch, list[str]]:
-        batch = sample_batch(
-            run.experience.store,
-            run.worlds.masks,
-            run.experience.prompt,
+        drawn[update] = draw_windows(
+            store,
             named_generator(run.config.seed, "batch", update),
             num_scenarios=windows.scenarios,
             per_scenario=windows.per_scenario,
+            length=windows.length,
+        )
+        batch = gather(
+            store,
+            run.worlds.masks,
+            run.experience.prompt,
+            drawn[update],
             context=windows.context,
             length=windows.length,
         )
-        return batch, [names[index] for index in jax.device_get(batch.scenario)]
+        return batch, [names[index] for index in drawn[update].scenario]
 
     loop = run_updates(
         run.agent, run.state, batches, first=first, count=last - first, seed=run.config.seed
     )
     for update, state, metrics in loop:
         run.state = state
+        write_back(store, drawn.pop(update), stored(metrics))
         run.counters = dataclasses.replace(
             run.counters,
             updates=update + 1,
