@@ -14,6 +14,7 @@ import pytest
 import mrcom
 from mrcom.agents.mrcom import MRCOM
 from mrcom.agents.presets import budget
+from mrcom.behaviour.dream_env import DreamEnvConfig
 from mrcom.behaviour.policy import Actor
 from mrcom.cli.main import main
 from mrcom.core.errors import CheckpointError, ConfigError, RunFolderError, TrainingDivergedError
@@ -207,3 +208,21 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_
 def test_an_unknown_run_is_refused(tmp_path):
     with pytest.raises(RunFolderError):
         mrcom.load(Path(tmp_path) / "nothing")
+
+
+def test_a_loaded_model_can_be_dreamt_in_as_an_environment(demo):
+    run = mrcom.load(demo)
+    walker = run.targets[1]
+    env = run.dream_env(walker, num_steps=20, config=DreamEnvConfig(num_envs=3, horizon_steps=4))
+    first, _ = env.reset(seed=0)
+    assert first.shape == (3, run.run.agent.model(run.run.state).config.feature)
+    assert len(np.unique(first.round(5), axis=0)) > 1, "dreams start from several visited states"
+    env.action_space.seed(0)
+    over = np.zeros(3, bool)
+    for _ in range(4):
+        _, reward, ended, cut_off, _ = env.step(env.action_space.sample())
+        assert np.isfinite(reward).all()
+        over |= ended | cut_off
+    assert over.all(), "no dream is longer than was asked for"
+    again, _ = env.reset(seed=0)
+    np.testing.assert_array_equal(first, again)

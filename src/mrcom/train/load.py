@@ -4,20 +4,23 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
+import jax
 import numpy as np
 from jaxtyping import Float
 
 from mrcom.agents.agent import AgentPolicy
+from mrcom.behaviour.dream_env import DreamEnv, DreamEnvConfig
 from mrcom.core.errors import ConfigError, unknown
 from mrcom.core.rng import named_keys, root_key
 from mrcom.scenarios.scenario import Scenario
-from mrcom.simulate.rollout import Policy
+from mrcom.simulate.rollout import Policy, rollout
 from mrcom.simulate.simulator import Simulator
 from mrcom.train.adapted import adapted_names, adapted_policy, adapted_record
 from mrcom.train.checkpoint import Checkpoints
 from mrcom.train.loop import Run, open_trained, prompts_for
 from mrcom.train.run_folder import RunFolder, open_run
 from mrcom.train.settings import target_scenarios, worlds_of
+from mrcom.train.views import LatentView
 
 
 class Acting:
@@ -106,6 +109,35 @@ class LoadedRun:
             key = None if seed is None else named_keys(root_key(seed), "policy").policy
             policy = AgentPolicy(run.agent, run.state, worlds.masks, prompt, key)
         return Acting(policy, len(chosen), worlds.layout.act)
+
+    def dream_env(
+        self,
+        scenario: Scenario | None = None,
+        *,
+        num_steps: int = 250,
+        seed: int = 0,
+        config: DreamEnvConfig | None = None,
+    ) -> DreamEnv:
+        """The frozen model of one scenario, as a Gymnasium vector environment.
+
+        Args:
+            scenario: by default the first target.
+            num_steps: real steps that the behaviour takes there; dreams start from them.
+            seed: of that episode and of its sampled actions.
+            config: how many dreams, how long, and what is seen of them.
+        """
+        run, chosen = self.run, (self.targets[0] if scenario is None else scenario,)
+        worlds = worlds_of(run.config, chosen)
+        prompt = prompts_for(run.config, run.agent, worlds, seed=seed)
+        key = named_keys(root_key(seed), "policy").policy
+        policy = AgentPolicy(run.agent, run.state, worlds.masks, prompt, key)
+        simulator = Simulator(worlds.scenarios, layout=worlds.layout)
+        steps = rollout(simulator, policy, num_steps=num_steps, seed=seed)
+        view = LatentView(run.agent, run.state, worlds.masks, prompt)
+        _, memory = view.follow(steps.obs, steps.action, steps.reward)
+        visited = jax.tree.map(lambda leaf: leaf[0], view.states(memory))
+        masks = worlds.masks
+        return DreamEnv(run.agent.model(run.state), visited, masks.obs[0], masks.act[0], config)
 
 
 def load(path: str | pathlib.Path) -> LoadedRun:
