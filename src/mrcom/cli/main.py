@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import subcommand
 
-from mrcom.cli import adapt, demo, doctor, evaluate, expert, report, scenarios, train
+from mrcom.cli import adapt, compare, demo, doctor, evaluate, expert, report, scenarios, train
 from mrcom.core.errors import MrcomError, unknown
 
 # In the order a newcomer meets them.
@@ -18,6 +18,7 @@ Command = (
     | Annotated[adapt.Adapt, subcommand("adapt")]
     | Annotated[evaluate.Evaluate, subcommand("evaluate")]
     | Annotated[report.Report, subcommand("report")]
+    | Annotated[compare.Compare, subcommand("compare")]
     | Annotated[scenarios.Scenarios, subcommand("scenarios")]
     | Annotated[expert.Expert, subcommand("expert")]
     | Annotated[doctor.Doctor, subcommand("doctor")]
@@ -28,6 +29,7 @@ RUN: dict[type, Callable[[Any], int | None]] = {
     adapt.Adapt: adapt.run,
     evaluate.Evaluate: evaluate.run,
     report.Report: report.run,
+    compare.Compare: compare.run,
     scenarios.Scenarios: scenarios.run,
     expert.Expert: expert.run,
     doctor.Doctor: doctor.run,

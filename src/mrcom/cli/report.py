@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mrcom.cli.options import Json, Run
 
 if TYPE_CHECKING:
+    from mrcom.report.table import Table
     from mrcom.train.run_folder import RunFolder
 
 
@@ -34,18 +36,24 @@ def run(options: Report) -> int | None:
 
 def print_report(folder: "RunFolder", budget: str | None = None) -> None:
     """Write a run's report, of the scores of one budget, and print its tables and claims."""
-    from rich.console import Console
-
     from mrcom.report.claims import claims_text
     from mrcom.report.run_report import write_report
-    from mrcom.report.table import to_rich, to_text
 
     report = write_report(folder, budget=budget)
+    print_tables(report.tables)
+    print(claims_text(report.claims))
+    print(f"Everything is in {folder.path}: report.md, summary.json, figures/")
+
+
+def print_tables(tables: "Sequence[Table]") -> None:
+    """Tables for people: in colour on a terminal, else as plain text."""
+    from rich.console import Console
+
+    from mrcom.report.table import to_rich, to_text
+
     console = Console()
-    for table in report.tables:
+    for table in tables:
         if console.is_terminal:
             console.print(to_rich(table))
         else:
             print(to_text(table))
-    print(claims_text(report.claims))
-    print(f"Everything is in {folder.path}: report.md, summary.json, figures/")

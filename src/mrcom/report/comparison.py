@@ -1,0 +1,132 @@
+"""Several runs side by side: what makes them comparable, and their tables."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mrcom.core.errors import ConfigError
+from mrcom.evaluate.open_loop import OpenLoopErrors
+from mrcom.evaluate.scores import Score, read_scores, select
+from mrcom.report.run_report import read_open_loop
+from mrcom.report.table import Table
+from mrcom.report.tables import aggregate_table, improvement_table, target_table
+from mrcom.train.run_folder import RunFolder
+
+PROTOCOL = ("split", "budget", "bodies", "reward", "observation")
+"""What runs must share, or a gap between them is not the method's."""
+VARIED = ("size", "behaviour", "prompt", "observe_reward")
+"""What may differ besides the method; named wherever it does."""
+SHARED = ("random", "expert", "sac")
+"""Policies that owe nothing to a world model: one row for all runs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """A run as others see it."""
+
+    name: str
+    """Its method, and whatever else tells it from the other runs; seeds share a name."""
+    seed: int
+    scores: tuple[Score, ...]
+    errors: Mapping[str, OpenLoopErrors]
+    """Open-loop errors by body; empty where they were not measured."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """All runs of a comparison, the first one's policies as the ones that are asked about."""
+
+    runs: tuple[Compared, ...]
+
+    @property
+    def scores(self) -> list[Score]:
+        """All scores, each method's under its own name; random actions, experts and the control
+        are the first run's of each seed.
+        """
+        found: dict[tuple[Any, ...], Score] = {}
+        for run in self.runs:
+            for score in run.scores:
+                named = score.method
+                if named not in SHARED:
+                    named = f"{run.name}: {named}"
+                score = dataclasses.replace(score, method=named)
+                found.setdefault(score.cell, score)
+        return list(found.values())
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """In reading order."""
+        scores = self.scores
+        tables = [prediction_table(self.runs)] if any(run.errors for run in self.runs) else []
+        tables += [target_table(scores), aggregate_table(scores)]
+        names = dict.fromkeys(f"{run.name}: adapted" for run in self.runs)
+        tables += [improvement_table(scores, ours=name) for name in names]
+        return tuple(table for table in tables if table.rows)
+
+
+def compare(folders: Sequence[RunFolder]) -> Comparison:
+    """Reads the runs of a comparison.
+
+    Raises:
+        ConfigError: fewer than two runs, two that cannot be told apart, or two whose scenarios,
+            budget or observations differ.
+        RunFolderError: a run was not evaluated.
+    """
+    if len(folders) < 2:
+        raise ConfigError(f"A comparison needs two runs at least; {len(folders)} given.")
+    configs = [folder.config for folder in folders]
+    for folder, config in zip(folders[1:], configs[1:], strict=True):
+        for key in PROTOCOL:
+            if config[key] != configs[0][key]:
+                raise ConfigError(
+                    f"{folders[0].path} and {folder.path} cannot be compared: {key} is "
+                    f"{_short(configs[0][key])} in one and {_short(config[key])} in the other."
+                )
+    varied = [key for key in VARIED if len({str(config[key]) for config in configs}) > 1]
+    runs = []
+    for folder, config in zip(folders, configs, strict=True):
+        choices = [f"{key.replace('_', ' ')} {_short(config[key])}" for key in varied]
+        name = ", ".join([config["method"]["name"], *choices])
+        scores = read_scores(folder.scores_file)
+        last = select(scores, budget=scores[-1].budget)
+        runs.append(Compared(name, config["seed"], tuple(last), read_open_loop(folder)))
+    seen: set[tuple[str, int]] = set()
+    for folder, run in zip(folders, runs, strict=True):
+        if (run.name, run.seed) in seen:
+            raise ConfigError(
+                f"{folder.path} is a second run of {run.name} with seed {run.seed}; compare it "
+                f"with runs of other methods or seeds."
+            )
+        seen.add((run.name, run.seed))
+    return Comparison(tuple(runs))
+
+
+def prediction_table(runs: Sequence[Compared]) -> Table:
+    """Open-loop errors of all runs over those of the last observation, by body and horizon."""
+    bodies = list(dict.fromkeys(body for run in runs for body in run.errors))
+    horizons = next(error.horizons for run in runs for error in run.errors.values())
+    groups = tuple(
+        tuple(
+            (
+                body if number == 0 else "",
+                run.name,
+                str(run.seed),
+                *[f"{run.errors[body].at(horizon):.2f}" for horizon in horizons],
+            )
+            for number, run in enumerate(run for run in runs if body in run.errors)
+        )
+        for body in bodies
+    )
+    return Table(
+        title='Open-loop prediction: RMSE over that of "last observation stays"',
+        columns=("body", "method", "seed", *[f"{horizon} steps" for horizon in horizons]),
+        groups=groups,
+        notes=("Held-out scenarios; below 1 the model is better.",),
+        text_columns=2,
+    )
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return str(value.get("name", dict(value)))
+    return str(value)

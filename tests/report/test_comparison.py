@@ -1,0 +1,87 @@
+"""Runs side by side: what is comparable, and whose row a score belongs to."""
+
+import dataclasses
+import json
+
+import pytest
+from invented import LEVELS, invented_scores
+
+from mrcom.agents.mrcom import MRCOM
+from mrcom.agents.presets import budget
+from mrcom.cli.main import main
+from mrcom.core.errors import ConfigError
+from mrcom.evaluate.scores import append_scores
+from mrcom.report.comparison import compare
+from mrcom.scenarios.splits import split
+from mrcom.train.run_folder import create_run, open_run
+from mrcom.train.settings import RunConfig
+
+ONE = RunConfig(MRCOM, budget("tiny"), split("table1-d-shell"), seed=0)
+OTHER = dataclasses.replace(ONE, method=dataclasses.replace(MRCOM, name="Other"))
+
+
+def a_run(path, config, adapted=450.0):
+    folder = create_run(path, config)
+    levels = LEVELS | {"adapted": adapted}
+    append_scores(folder.scores_file, invented_scores(seeds=(config.seed,), levels=levels))
+    return folder
+
+
+def test_each_methods_policies_have_rows_of_their_own_and_controls_are_counted_once(tmp_path):
+    folders = [a_run(tmp_path / "a", ONE), a_run(tmp_path / "b", OTHER, adapted=700.0)]
+    scores = compare(folders).scores
+    methods = {score.method for score in scores}
+    policies = {
+        f"{name}: {what}" for name in ("MrCoM", "Other") for what in ("adapted", "behaviour")
+    }
+    assert methods == {"random", "expert", "sac"} | policies
+    assert len(scores) == len(methods) * len(invented_scores(levels={"sac": 1.0}))
+
+
+def test_the_better_run_is_said_to_be_better(tmp_path):
+    folders = [a_run(tmp_path / "a", ONE), a_run(tmp_path / "b", OTHER, adapted=700.0)]
+    *_, ours, theirs = compare(folders).tables
+    rows = {row[1]: row[2] for row in ours.groups[-1]}
+    assert "'MrCoM: adapted'" in ours.title and rows["Other: adapted"] == "0.00"
+    rows = {row[1]: row[2] for row in theirs.groups[-1]}
+    assert "'Other: adapted'" in theirs.title and rows["MrCoM: adapted"] == "1.00"
+
+
+def test_seeds_of_one_method_share_its_rows_and_intervals_are_over_runs(tmp_path):
+    second = dataclasses.replace(ONE, seed=1)
+    folders = [a_run(tmp_path / "a", ONE), a_run(tmp_path / "b", second)]
+    comparison = compare(folders)
+    assert {run.name for run in comparison.runs} == {"MrCoM"}
+    assert "bootstrap over 2 runs" in comparison.tables[0].notes[0]
+
+
+def test_what_differs_besides_the_method_is_named(tmp_path):
+    silent = dataclasses.replace(ONE, prompt="none")
+    names = {
+        run.name
+        for run in compare([a_run(tmp_path / "a", ONE), a_run(tmp_path / "b", silent)]).runs
+    }
+    assert names == {"MrCoM, prompt expert", "MrCoM, prompt none"}
+
+
+def test_runs_of_another_protocol_or_without_a_difference_are_refused(tmp_path):
+    first = a_run(tmp_path / "a", ONE)
+    reach = a_run(tmp_path / "b", dataclasses.replace(OTHER, reward="reach"))
+    with pytest.raises(ConfigError, match="reward is track in one and reach in the other"):
+        compare([first, reach])
+    with pytest.raises(ConfigError, match="second run of MrCoM with seed 0"):
+        compare([first, a_run(tmp_path / "c", ONE)])
+    with pytest.raises(ConfigError, match="two runs at least"):
+        compare([open_run(tmp_path / "a")])
+
+
+def test_the_command_prints_tables_or_json(tmp_path, capsys):
+    for name, config in (("a", ONE), ("b", OTHER)):
+        a_run(tmp_path / name, config)
+    paths = [str(tmp_path / name) for name in "ab"]
+    assert main(["compare", *paths]) == 0
+    assert "Other: adapted" in capsys.readouterr().out
+    assert main(["compare", *paths, "--json"]) == 0
+    tables = json.loads(capsys.readouterr().out)
+    assert tables[0]["title"] == "Return by target scenario"
+    assert main(["compare", paths[0], str(tmp_path / "nothing")]) == 2
