@@ -123,3 +123,32 @@ def test_an_ablation_learns_in_several_model_steps_too(part):
     state = agent.init(root_key(0))
     _, metrics = agent.update_model(state, worlds.batch(agent.windows), root_key(1))
     assert np.isfinite(metrics["loss"])
+
+
+GOLDEN = {
+    "actor/entropy": 0.650441,
+    "actor/gradient": 2.1594,
+    "actor/imitation": 2.32199,
+    "actor/return_range": 0.000240376,
+    "gradient": 45.2735,
+    "loss": 40.1601,
+    "loss/continue": 0.668372,
+    "loss/kl_aux": 13.3407,
+    "loss/kl_stoch": 4.76991,
+    "loss/meta_state": 4.76991,
+    "loss/meta_value": 8.35783e-07,
+    "loss/reconstruction": 12.4737,
+    "loss/reward": 4.1375,
+}
+"""What three updates on invented batches gave when the method was accepted."""
+
+
+def test_no_change_made_for_another_method_moves_this_ones_losses():
+    agent = worlds.agent()
+    agent = dataclasses.replace(agent, config=dataclasses.replace(agent.config, value_warmup=0))
+    state, metrics = agent.init(root_key(0)), {}
+    for number in range(3):
+        batch = worlds.batch(agent.windows, seed=number)
+        state, metrics = agent.update(state, batch, jax.random.fold_in(KEY, number))
+    found = {name: float(metrics[name]) for name in GOLDEN}
+    assert found == pytest.approx(GOLDEN, rel=1e-3)
