@@ -6,7 +6,7 @@ import numpy as np
 from mrcom.agents.build import build_agent
 from mrcom.agents.method import Method
 from mrcom.agents.mrcom import MRCOM
-from mrcom.core.types import Batch, Layout
+from mrcom.core.types import Batch, Layout, Masks
 
 LAYOUT = Layout(("long", "short"), 5, 3)
 
@@ -29,8 +29,15 @@ def batch(windows, seed: int = 0) -> Batch:
         valid=jnp.ones((rows, steps)),
         obs_mask=jnp.asarray(np.where(body[:, None] == 0, 1.0, [1, 1, 1, 0, 0]), jnp.float32),
         act_mask=jnp.asarray(np.where(body[:, None] == 0, 1.0, [1, 1, 0]), jnp.float32),
+        told=jnp.zeros((rows, 3)),
         scenario=jnp.asarray(rng.permutation(6)[:rows], jnp.int32),
         body=jnp.asarray(body, jnp.int32),
         expert=jnp.asarray(body == 0),
         stored={},
     )
+
+
+def masks_of(batch: Batch) -> Masks:
+    """Those of a batch's rows, for acting in their scenarios."""
+    arrays = (batch.obs_mask, batch.act_mask, batch.body, batch.told)
+    return Masks(*(np.asarray(array) for array in arrays))

@@ -20,7 +20,7 @@ from mrcom.behaviour.latent_sac import LatentSacConfig
 from mrcom.core.config import from_json, to_json
 from mrcom.core.errors import ConfigError
 from mrcom.core.rng import root_key
-from mrcom.core.types import Masks, Prompt
+from mrcom.core.types import Prompt
 from mrcom.train.checkpoint import Checkpoints
 
 KEY = root_key(1)
@@ -79,7 +79,7 @@ def test_a_row_that_is_not_finite_is_named_by_its_critic(learning):
 def test_what_was_learnt_acts_and_dreams(learning):
     agent, state, _ = learning[0]
     batch = worlds.batch(agent.windows)
-    masks = Masks(*(np.asarray(x) for x in (batch.obs_mask, batch.act_mask, batch.body)))
+    masks = worlds.masks_of(batch)
     prompt = Prompt(*(x[:, :16] for x in (batch.obs, batch.action, batch.reward, batch.valid)))
     carry = agent.start(state, masks, prompt)
     step = (batch.obs[:, 0], batch.action[:, 0], batch.reward[:, 0])

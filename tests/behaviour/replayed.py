@@ -31,6 +31,7 @@ def windows(feature, action, reward, *, scenario, ends=None, act_mask=None):
         valid=jnp.ones((rows, steps)),
         obs_mask=jnp.ones((rows, 1)),
         act_mask=jnp.ones((rows, action.shape[-1])) if act_mask is None else act_mask,
+        told=jnp.zeros((rows, 3)),
         scenario=jnp.asarray(np.asarray(scenario), jnp.int32),
         body=body,
         expert=jnp.zeros(rows, bool),

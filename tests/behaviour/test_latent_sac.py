@@ -1,5 +1,7 @@
 """Soft actor-critic on replayed features: what it learns from, and what must not matter to it."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -163,3 +165,24 @@ def test_a_row_that_is_not_finite_names_its_scenario_alone(start):
 
 def test_nothing_is_dreamt():
     assert LEARNER.dream_steps(48) == 0
+
+
+def test_experts_steps_are_examples_and_other_rows_are_not(start):
+    """By hand; where there are none, the actor is that of SAC alone."""
+    given = numbers()
+    posterior, batch = windows(**given, scenario=SCENARIO)
+    shown = eqx.tree_at(lambda b: b.expert, batch, batch.expert.at[1].set(True))
+    after, metrics = update(start, posterior, shown)
+    log_prob = []
+    for t in range(T - 1):
+        action = jnp.clip(batch.action[1, t + 1], -0.99, 0.99)
+        policy = start.actor(posterior.feature[1, t], jnp.ones(A))
+        log_prob.append(float(policy.log_prob(action)))
+    assert float(metrics["actor/imitation"]) == pytest.approx(-np.mean(log_prob), rel=1e-4)
+    plain, none = update(start, posterior, batch)
+    assert float(none["actor/imitation"]) == 0.0
+    off = LatentSac(dataclasses.replace(CONFIG, imitation=0.0), per_scenario=2)
+    assert same(plain.actor, update(start, posterior, batch, off)[0].actor)
+    assert same(plain.actor, update(start, posterior, shown, off)[0].actor)
+    assert not same(plain.actor, after.actor)
+    assert same(plain.critics, after.critics)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mrcom.behaviour.policy import Actor, ActorConfig, SquashedNormal, log_slope
+from mrcom.behaviour.policy import Actor, ActorConfig, PlainNormal, SquashedNormal, log_slope
 from mrcom.core.errors import ConfigError
 from mrcom.core.rng import root_key
 
@@ -145,3 +145,66 @@ def test_padded_dimensions_do_not_diverge():
     two = normal([0.4, -5.0], [0.7, 0.9], [1.0, 0.0])
     alone = normal([0.1], [0.5]).divergence(normal([0.4], [0.7]))
     assert one.divergence(two) == pytest.approx(float(alone), rel=1e-6)
+
+
+PLAIN = dataclasses.replace(
+    CONFIG, distribution="plain_normal", min_std=0.1, init_std=0.1 + 0.9 / (1 + np.exp(-2.0))
+)
+
+
+def plain(mean, std, mask=None):
+    mean, std = jnp.asarray(mean), jnp.asarray(std)
+    return PlainNormal(mean, std, jnp.ones_like(mean) if mask is None else jnp.asarray(mask))
+
+
+def test_a_plain_actor_is_tanh_of_its_mean_and_a_deviation_between_its_bounds():
+    """.9 sigmoid(x + 2) + .1, whatever the feature."""
+    actor = Actor(5, 2, PLAIN, key=root_key(0))
+    feature = jax.random.normal(root_key(1), (3, 5))
+    policy = actor(feature, jnp.ones(2))
+    mean, x = jnp.split(actor.net(feature), 2, axis=-1)
+    np.testing.assert_allclose(policy.mode(), jnp.tanh(mean), rtol=1e-6)
+    np.testing.assert_allclose(policy.std, 0.9 * jax.nn.sigmoid(x + 2) + 0.1, rtol=1e-5)
+
+
+def test_a_plain_density_entropy_and_divergence_by_hand():
+    one, two = plain([0.0], [1.0]), plain([1.0], [2.0])
+    # ln(1 / sqrt(2 pi)) - .5 at one deviation; entropy ln sqrt(2 pi e)
+    assert one.log_prob(jnp.ones(1)) == pytest.approx(-0.9189385 - 0.5, abs=1e-5)
+    assert one.entropy() == pytest.approx(1.4189385, abs=1e-5)
+    assert one.divergence(two) == pytest.approx(np.log(2) - 0.25, abs=1e-6)
+    assert two.entropy() == pytest.approx(1.4189385 + np.log(2), abs=1e-5)
+
+
+def test_a_plain_sample_has_the_log_probability_it_says_and_may_leave_the_bounds():
+    policy = plain(jnp.full((500, 3), 0.9), jnp.full((500, 3), 0.6))
+    action, log_prob = policy.sample(root_key(0))
+    np.testing.assert_allclose(policy.log_prob(action), log_prob, atol=1e-5)
+    assert jnp.any(action > 1)
+
+
+def test_padded_dimensions_of_a_plain_actor_act_zero_and_have_no_share():
+    actor = Actor(5, 3, PLAIN, key=root_key(0))
+    mask = jnp.array([1.0, 1.0, 0.0])
+    feature = jax.random.normal(root_key(1), (4, 5))
+    dead = np.array([2, 5])
+
+    def loss(actor):
+        policy = actor(feature, mask)
+        action, log_prob = policy.sample(root_key(2))
+        assert action.shape == (4, 3)
+        return jnp.sum(action + policy.mode()) + jnp.sum(log_prob + policy.entropy())
+
+    grads = eqx.filter_grad(loss)(actor)
+    np.testing.assert_array_equal(grads.net.out.weight[:, dead], 0.0)
+    assert jnp.all(jnp.any(grads.net.out.weight[:, [0, 1, 3, 4]] != 0.0, axis=0))
+    action, _ = actor.sample(feature, mask, root_key(2))
+    np.testing.assert_array_equal(action[:, 2], 0.0)
+    one, two = plain([0.1, 5.0], [0.5, 0.1], [1.0, 0.0]), plain([0.4, -5.0], [0.7, 0.9], [1.0, 0.0])
+    alone = plain([0.1], [0.5]).divergence(plain([0.4], [0.7]))
+    assert one.divergence(two) == pytest.approx(float(alone), rel=1e-6)
+
+
+def test_an_unknown_distribution_is_refused_with_the_nearest():
+    with pytest.raises(ConfigError, match="'plain_normal'"):
+        dataclasses.replace(CONFIG, distribution="plane_normal")

@@ -21,7 +21,10 @@ from mrcom.replay.prompts import make_prompts
 
 LAYOUT = Layout(("hopper", "walker"), obs=2, act=1)
 MASKS = Masks(
-    np.array([[1, 0], [1, 1], [1, 0]], np.float32), np.ones((3, 1), np.float32), np.array([0, 1, 0])
+    obs=np.array([[1, 0], [1, 1], [1, 0]], np.float32),
+    act=np.ones((3, 1), np.float32),
+    body=np.array([0, 1, 0]),
+    told=np.zeros((3, 3), np.float32),
 )
 MEAN, STD = np.array([[10.0, 0], [0, 5]]), np.array([[20.0, 1], [16, 32]])
 

@@ -54,6 +54,7 @@ def batch_of(seed=1, rows=ROWS, length=LENGTH):
         valid=jnp.ones((rows, length)),
         obs_mask=jnp.ones((rows, OBS)).at[1::2, 3:].set(0.0),
         act_mask=jnp.ones((rows, ACT)).at[1::2, 2:].set(0.0),
+        told=jnp.zeros((rows, 3)),
         scenario=jnp.arange(rows),
         body=jnp.arange(rows) % 2,
         expert=jnp.zeros(rows, bool),

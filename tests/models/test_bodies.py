@@ -37,7 +37,7 @@ update = eqx.filter_jit(lambda model, *given: model.update(*given))
 
 
 def begin(model, batch=BATCH):
-    return initial(model, prompt_of(batch), batch.obs_mask, batch.act_mask, batch.body)
+    return initial(model, prompt_of(batch), batch.obs_mask, batch.act_mask, batch.body, batch.told)
 
 
 def at(batch, step, noise=None):
@@ -192,7 +192,8 @@ def test_the_method_learns_acts_and_predicts_with_stems():
     pairs = zip(*(jax.tree.leaves(own_layers(s.model)) for s in (fresh, state)), strict=True)
     assert all(jnp.any(a[body] != b[body]) for a, b in pairs for body in (0, 1))
 
-    masks = Masks(*(np.asarray(m) for m in (batch.obs_mask, batch.act_mask, batch.body)))
+    arrays = (batch.obs_mask, batch.act_mask, batch.body, batch.told)
+    masks = Masks(*(np.asarray(array) for array in arrays))
     prompt = Prompt(*(x[:, :window] for x in (batch.obs, batch.action, batch.reward, batch.valid)))
     carry = agent.start(state, masks, prompt)
     action, carry = agent.act(state, carry, *at(batch, window)[:3], KEY)

@@ -175,7 +175,8 @@ def test_a_batch_of_the_usual_size_takes_milliseconds():
         np.zeros((16, 1001), np.float32), np.zeros((16, 1001), np.bool_),
     )  # fmt: skip
     store.add(rows, steps)
-    masks = Masks(np.ones((16, 27), np.float32), np.ones((16, 6), np.float32), 0 * rows)
+    wide = [np.ones((16, width), np.float32) for width in (27, 6, 3)]
+    masks = Masks(wide[0], wide[1], 0 * rows, wide[2])
     prompts = make_prompts("own", num=16, layout=layout, window=16, steps=steps)
     sizes = {"num_scenarios": 8, "per_scenario": 2, "context": 16, "length": 32}
     sample_batch(store, masks, prompts, rng, **sizes)

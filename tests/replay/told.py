@@ -27,4 +27,4 @@ def masks_for(num):
     body = np.arange(num) % 2
     obs = np.where(body[:, None] == 0, [1.0, 1, 0], [1.0, 1, 1]).astype(np.float32)
     act = np.where(body[:, None] == 0, [1.0, 0], [1.0, 1]).astype(np.float32)
-    return Masks(obs, act, body)
+    return Masks(obs, act, body, told=np.zeros((num, 3), np.float32))

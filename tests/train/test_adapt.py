@@ -16,7 +16,6 @@ from mrcom.behaviour.sac import SACConfig
 from mrcom.core.errors import ConfigError
 from mrcom.core.progress import SilentBar
 from mrcom.core.rng import root_key
-from mrcom.core.types import Masks
 from mrcom.replay.prompts import make_prompts
 from mrcom.replay.windows import sample_batch
 from mrcom.scenarios.scenario import Scenario
@@ -163,7 +162,7 @@ def targets_after(agent, state, config, steps):
 def test_a_model_that_learns_fits_the_targets_own_windows_better(agent, state):
     worlds, views, targets, _ = targets_after(agent, state, WAYS["finetune"], 24)
     store = targets.store(1)
-    masks = Masks(*[array[1:] for array in (worlds.masks.obs, worlds.masks.act, worlds.masks.body)])
+    masks = worlds.masks.rows(np.arange(1, len(worlds.masks.body)))
     prompt = of_target(views.latent.prompt, slice(1, 2))
     windows, key = agent.windows, root_key(4)
     batch = sample_batch(

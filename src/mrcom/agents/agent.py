@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -11,6 +11,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from mrcom.behaviour.critic import MetaValue
 from mrcom.behaviour.dreams import DreamFn
 from mrcom.behaviour.policy import Actor, Reads
+from mrcom.core.errors import ConfigError
 from mrcom.core.types import Batch, Layout, Masks, Prompt
 from mrcom.models.world_model import AbstractWorldModel
 
@@ -31,10 +32,19 @@ class Windows:
     """Steps before the trained ones (W): the burn-in of the context."""
     length: int = 32
     """Steps that are trained on (T)."""
+    place: Literal["anywhere", "start"] = "anywhere"
+    """Where windows lie: anywhere, or at the beginnings of episodes."""
 
     def rows(self, num_scenarios: int) -> int:
         """Rows of a batch when so many scenarios have data."""
         return min(self.scenarios, num_scenarios) * self.per_scenario
+
+    def length_in(self, steps: int) -> int:
+        """Steps that are trained on where the longest episode has so many, its first included.
+
+        Windows at beginnings may be whole episodes, and end where those do.
+        """
+        return self.length if self.place == "anywhere" else min(self.length, steps)
 
 
 @runtime_checkable
@@ -58,6 +68,11 @@ class Agent(Learner, Protocol):
     @property
     def windows(self) -> Windows:
         """Which steps make a training batch."""
+        ...
+
+    @property
+    def sub_episodes(self) -> int:
+        """Equal parts of a collected episode; at the beginning of each the body starts anew."""
         ...
 
     @property
@@ -115,6 +130,11 @@ class Agent(Learner, Protocol):
         """The value that all training scenarios share."""
         ...
 
+
+@runtime_checkable
+class WorldModelAgent(Agent, Protocol):
+    """A method that can dream."""
+
     def model(self, state: State) -> AbstractWorldModel:
         """The world model."""
         ...
@@ -153,6 +173,20 @@ class Agent(Learner, Protocol):
     ) -> tuple[Float[Array, "K B H O"], Float[Array, "K B H"]]:
         """Observations (normalised) and rewards of the last steps, dreamt under their actions."""
         ...
+
+
+def dreaming(agent: Agent) -> WorldModelAgent:
+    """The same agent, as one that can dream.
+
+    Raises:
+        ConfigError: it has no world model.
+    """
+    if not isinstance(agent, WorldModelAgent):
+        raise ConfigError(
+            f"{type(agent).__name__} has no world model to dream with; learn from real steps "
+            f"alone (real_share=1.0), or choose another method."
+        )
+    return agent
 
 
 class AgentPolicy:

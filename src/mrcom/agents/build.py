@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
+from mrcom.agents import cadm, dreamer, mamba, model_free
 from mrcom.agents.agent import Agent
 from mrcom.agents.method import Method
 from mrcom.agents.mrcom import MRCOM, MrCom
@@ -44,15 +45,15 @@ def build_agent(
     )
 
 
-def method_named(family: str) -> Method:
+def method_named(name: str) -> Method:
     """A method by the name that the command line knows it by.
 
     Raises:
         ConfigError: no such method; the message names the nearest.
     """
-    if family not in METHODS:
-        raise unknown("method", family, METHODS)
-    return METHODS[family]
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    return METHODS[name]
 
 
 def _mrcom(
@@ -74,8 +75,22 @@ def _mrcom(
     return MrCom(method, config, layout, num_scenarios)
 
 
-METHODS: dict[str, Method] = {method.family: method for method in (MRCOM,)}
-"""The methods by the names of their families."""
+METHODS: dict[str, Method] = {
+    "mrcom": MRCOM,
+    "dreamer": dreamer.DREAMER,
+    "mamba": mamba.MAMBA,
+    "cadm": cadm.CADM,
+    "cadm-vanilla": cadm.VANILLA,
+    "sac": model_free.SAC,
+    "sac-told": model_free.SAC_TOLD,
+}
+"""The methods by the names that the command line knows."""
 
-BUILDERS: dict[str, Callable[..., Agent]] = {"mrcom": _mrcom}
+BUILDERS: dict[str, Callable[..., Agent]] = {
+    "mrcom": _mrcom,
+    "dreamer": dreamer.build,
+    "mamba": mamba.build,
+    "cadm": cadm.build,
+    "sac": model_free.build,
+}
 """What makes an agent of each family's methods."""

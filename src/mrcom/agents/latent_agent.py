@@ -30,6 +30,11 @@ class AbstractLatentAgent(abc.ABC):
         """Whether dreamt steps enter the context."""
 
     @property
+    def sub_episodes(self) -> int:
+        """Equal parts of a collected episode: by default it is one."""
+        return 1
+
+    @property
     def stored(self) -> Mapping[str, jax.ShapeDtypeStruct]:
         """What updates keep of every trained step: by default nothing."""
         return {}

@@ -16,6 +16,7 @@ from mrcom.behaviour.critic import (
     init_critics,
     init_meta,
 )
+from mrcom.behaviour.examples import Examples
 from mrcom.behaviour.learning import AbstractBehaviour, Metrics, transitions
 from mrcom.behaviour.policy import Actor
 from mrcom.behaviour.sac import SACConfig, SACState, Transition, init_sac, sac_update
@@ -38,6 +39,9 @@ class LatentSacConfig:
     )
     """Scenarios' critics and meta value. Slow copies make the one-step targets, so they follow
     faster than those of lambda-returns, and online critics are not held to them besides."""
+    imitation: float = 1.0
+    """Weight of the experts' steps in a batch as examples for the actor, where experts collected
+    any; 0 learns from values alone."""
     scale_rate: float = 0.01
     """Share by which the range of returns moves at each update."""
     scale_floor: float = 1.0
@@ -94,7 +98,7 @@ class LatentSac(AbstractBehaviour):
     def update(
         self,
         state: LatentSacState,
-        model: AbstractWorldModel,
+        model: AbstractWorldModel | None,
         posterior: Posterior,
         batch: Batch,
         *,
@@ -105,14 +109,22 @@ class LatentSac(AbstractBehaviour):
         rows, length, act = steps.action.shape
         of_step = jnp.broadcast_to(batch.act_mask[:, None], (rows, length, act))
         flat, mask = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (steps, of_step))
+        shown = batch.expert.astype(jnp.float32)
+        examples = Examples(steps.feature, steps.action, batch.act_mask, shown)
         sac, learnt = sac_update(
-            state.sac, flat, mask, self.config.sac, key=named_keys(key, "sac").sac
+            state.sac,
+            flat,
+            mask,
+            self.config.sac,
+            key=named_keys(key, "sac").sac,
+            besides=lambda actor: self.config.imitation * examples.loss(actor),
         )
         scenario = batch.scenario[:: self.per_scenario]
         after, metrics = self._fit_values(state, posterior.feature, steps, scenario)
         names = ("loss", "value", "target", "disagreement")
         metrics |= {
             "actor/entropy": learnt["actor/entropy"],
+            "actor/imitation": examples.loss(state.sac.actor),
             "actor/temperature": learnt["actor/temperature"],
             **{f"twin/{name}": learnt[f"critic/{name}"] for name in names},
             "row/twin": jnp.mean(learnt["row/critic"].reshape(rows, length), axis=1),

@@ -1,8 +1,10 @@
-"""The actor: a tanh-squashed Gaussian over real action dimensions."""
+"""The actor: a Gaussian over real action dimensions, squashed by tanh or not."""
 
+import abc
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from mrcom.core.errors import ConfigError
+from mrcom.core.errors import ConfigError, unknown
 from mrcom.core.rng import named_keys
-from mrcom.nn.mlp import MLP
+from mrcom.nn.mlp import MLP, PLAIN, LayerKind
 
 # Nodes and weights of a 16-point rule for means under a unit normal; exact to about 1e-4 nats
 # for the entropy of a squashed normal whose standard deviation is at most 1.
@@ -38,9 +40,19 @@ class ActorConfig:
     init_std: float = 0.7
     """The one that training starts near."""
     max_mean: float = 5.0
-    """Means are bent smoothly into this range, where tanh still has a gradient."""
+    """Means are bent smoothly into this range, where tanh still has a gradient. Means that are
+    not squashed lie in (-1, 1) anyway."""
+    distribution: str = "squashed_normal"
+    """Name of the distribution, one of `DISTRIBUTIONS`. Standard deviations are before squashing
+    where it squashes."""
+    kind: LayerKind = PLAIN
+    """What the hidden layers are made of."""
+    out_scale: float = 1e-4
+    """Variance of the output layer's first weights, against that of the others."""
 
     def __post_init__(self):
+        if self.distribution not in DISTRIBUTIONS:
+            raise unknown("action distribution", self.distribution, DISTRIBUTIONS)
         if not 0 < self.min_std < self.init_std < self.max_std:
             raise ConfigError(
                 f"ActorConfig needs 0 < min_std < init_std < max_std, got {self.min_std}, "
@@ -48,7 +60,31 @@ class ActorConfig:
             )
 
 
-class SquashedNormal(eqx.Module):
+class AbstractActions(eqx.Module):
+    """A distribution over actions; padded entries are exactly 0 and have no share."""
+
+    @abc.abstractmethod
+    def sample(self, key: PRNGKeyArray) -> tuple[Float[Array, "*B A"], Float[Array, "*B"]]:
+        """An action and its log-probability, both with gradients to the parameters."""
+
+    @abc.abstractmethod
+    def log_prob(self, action: Float[Array, "*B A"]) -> Float[Array, "*B"]:
+        """Log-density of an action, summed over real dimensions."""
+
+    @abc.abstractmethod
+    def mode(self) -> Float[Array, "*B A"]:
+        """What the policy does when it does not explore."""
+
+    @abc.abstractmethod
+    def entropy(self) -> Float[Array, "*B"]:
+        """Differential entropy in nats, summed over real dimensions."""
+
+    @abc.abstractmethod
+    def divergence(self, other: Any) -> Float[Array, "*B"]:
+        """KL(self || other) in nats of another of the same kind, summed over real dimensions."""
+
+
+class SquashedNormal(AbstractActions):
     """tanh of a Gaussian with independent entries; padded entries are exactly 0.
 
     Attributes:
@@ -111,9 +147,86 @@ class SquashedNormal(eqx.Module):
         return jnp.sum(self.mask * (plain - log_slope(raw)), axis=-1)
 
 
+class PlainNormal(AbstractActions):
+    """A Gaussian with independent entries, neither squashed nor cut off.
+
+    Attributes:
+        mean: 0 in padded entries.
+        std: 1 in padded entries.
+        mask: 1 for real action dimensions, 0 for padded ones.
+    """
+
+    mean: Float[Array, "*B A"]
+    std: Float[Array, "*B A"]
+    mask: Float[Array, "*B A"]
+
+    def sample(self, key: PRNGKeyArray) -> tuple[Float[Array, "*B A"], Float[Array, "*B"]]:
+        """An action, which may lie outside [-1, 1], and its log-probability."""
+        noise = jax.random.normal(key, self.mean.shape) * self.mask
+        action = self.mean + self.std * noise
+        return action, self.log_prob(action)
+
+    def log_prob(self, action: Float[Array, "*B A"]) -> Float[Array, "*B"]:
+        """Log-density of an action, summed over real dimensions."""
+        scaled = (action - self.mean) / self.std
+        each = -0.5 * jnp.square(scaled) - jnp.log(self.std) - 0.5 * math.log(2 * math.pi)
+        return jnp.sum(self.mask * each, axis=-1)
+
+    def mode(self) -> Float[Array, "*B A"]:
+        """The mean."""
+        return self.mean
+
+    def entropy(self) -> Float[Array, "*B"]:
+        """Differential entropy in nats, summed over real dimensions."""
+        each = 0.5 * math.log(2 * math.pi * math.e) + jnp.log(self.std)
+        return jnp.sum(self.mask * each, axis=-1)
+
+    def divergence(self, other: "PlainNormal") -> Float[Array, "*B"]:
+        """KL(self || other) in nats, summed over real dimensions."""
+        ratio = self.std / other.std
+        apart = (self.mean - other.mean) / other.std
+        each = 0.5 * (jnp.square(ratio) + jnp.square(apart) - 1) - jnp.log(ratio)
+        return jnp.sum(self.mask * each, axis=-1)
+
+
 def log_slope(raw: Float[Array, "*B"]) -> Float[Array, "*B"]:
     """ln(1 - tanh(x)^2), in a form that stays finite for large |x|."""
     return 2 * (math.log(2) - raw - jax.nn.softplus(-2 * raw))
+
+
+def squashed_normal(
+    config: ActorConfig,
+    raw_mean: Float[Array, "*B A"],
+    raw_std: Float[Array, "*B A"],
+    mask: Float[Array, "*B A"],
+) -> SquashedNormal:
+    """From a network's outputs; the standard deviation between its bounds by its logarithm."""
+    low, high = math.log(config.min_std), math.log(config.max_std)
+    share = (math.log(config.init_std) - low) / (high - low)
+    spread = jax.nn.sigmoid(raw_std + math.log(share / (1 - share)))
+    mean = config.max_mean * jnp.tanh(raw_mean / config.max_mean)
+    return SquashedNormal(mask * mean, mask * (low + (high - low) * spread), mask)
+
+
+def plain_normal(
+    config: ActorConfig,
+    raw_mean: Float[Array, "*B A"],
+    raw_std: Float[Array, "*B A"],
+    mask: Float[Array, "*B A"],
+) -> PlainNormal:
+    """From a network's outputs: tanh of the mean, the standard deviation between its bounds.
+
+    Equation: dreamer.policy
+    """
+    low, high = config.min_std, config.max_std
+    share = (config.init_std - low) / (high - low)
+    spread = jax.nn.sigmoid(raw_std + math.log(share / (1 - share)))
+    std = jnp.where(mask > 0, low + (high - low) * spread, 1.0)
+    return PlainNormal(mask * jnp.tanh(raw_mean), std, mask)
+
+
+DISTRIBUTIONS = {"squashed_normal": squashed_normal, "plain_normal": plain_normal}
+"""From a network's two outputs to a distribution of actions, by name."""
 
 
 class Actor(eqx.Module):
@@ -127,7 +240,7 @@ class Actor(eqx.Module):
     config: ActorConfig = eqx.field(static=True)
 
     def __init__(self, feature: int, act: int, config: ActorConfig, *, key: PRNGKeyArray):
-        """A new actor; its first means are near 0.
+        """A new actor; its first means are near 0 where `out_scale` is small.
 
         `feature` is the width of what it reads, `act` that of a padded action.
         """
@@ -137,22 +250,18 @@ class Actor(eqx.Module):
             config.layers,
             2 * act,
             key=named_keys(key, "actor").actor,
-            out_scale=1e-4,
+            out_scale=config.out_scale,
+            kind=config.kind,
         )
         self.config = config
 
     def __call__(
         self, feature: Float[Array, "*B F"], act_mask: Float[Array, "... A"]
-    ) -> SquashedNormal:
+    ) -> AbstractActions:
         """The distribution of the next action; `act_mask` of each row, or one for all."""
-        c = self.config
         raw_mean, raw_std = jnp.split(self.net(feature), 2, axis=-1)
-        low, high = math.log(c.min_std), math.log(c.max_std)
-        share = (math.log(c.init_std) - low) / (high - low)
-        spread = jax.nn.sigmoid(raw_std + math.log(share / (1 - share)))
         mask = jnp.broadcast_to(act_mask, raw_mean.shape)
-        mean = c.max_mean * jnp.tanh(raw_mean / c.max_mean)
-        return SquashedNormal(mask * mean, mask * (low + (high - low) * spread), mask)
+        return DISTRIBUTIONS[self.config.distribution](self.config, raw_mean, raw_std, mask)
 
     def sample(
         self, feature: Float[Array, "*B F"], act_mask: Float[Array, "... A"], key: PRNGKeyArray

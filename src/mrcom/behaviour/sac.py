@@ -4,6 +4,7 @@ Values are in units of 1 / (1 - discount): reward 1 for ever, without entropy, i
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -141,7 +142,7 @@ def init_sac(
     if actor is None:
         actor = Actor(feature, act, config.actor, key=keys.policy)
     critics = Critics(feature + act, config, key=keys.critics)
-    log_temperature = jnp.log(jnp.asarray(config.init_temperature))
+    log_temperature = jnp.log(jnp.asarray(config.init_temperature, jnp.float32))
     return SACState(
         # Copies, because a caller that gives its old state away would otherwise lose the
         # actor it came from, or give the same critics away twice.
@@ -164,16 +165,18 @@ def sac_update(
     config: SACConfig,
     *,
     key: PRNGKeyArray,
+    besides: Callable[[Actor], Array] | None = None,
 ) -> tuple[SACState, dict[str, Float[Array, "..."]]]:
     """One step of critics, actor and temperature on one minibatch [B, ...].
 
-    `act_mask` is of each row, or one for all. Bodies share a temperature; its target counts the
-    real action dimensions of all rows. Metrics under `row/` have one number for each row.
+    `act_mask` is of each row, or one for all. Bodies share a temperature; its target counts all
+    rows' real dimensions. The actor minimises `besides`, too. `row/`: one number for each row.
     """
     keys = named_keys(key, "now", "next")
     critics, critic_moments, metrics = _fit_critics(state, batch, act_mask, config, keys.next)
     now = (state.actor, state.actor_moments, state.log_temperature, state.temperature_moments)
-    fitted = lambda: _fit_actor(now, state.origin, critics, batch, act_mask, config, keys.now)
+    given = (state.origin, critics, batch, act_mask, config, keys.now, besides)
+    fitted = lambda: _fit_actor(now, *given)
     if config.actor_start == 0 and config.actor_every == 1:
         after = fitted()
     else:
@@ -224,6 +227,7 @@ def _fit_actor(
     act_mask: Float[Array, "... A"],
     config: SACConfig,
     key: PRNGKeyArray,
+    besides: Callable[[Actor], Array] | None,
 ) -> Learner:
     actor, actor_moments, log_temperature, temperature_moments = now
 
@@ -240,6 +244,7 @@ def _fit_actor(
             before = jax.lax.stop_gradient(origin(batch.feature, act_mask))
             moved = actor(batch.feature, act_mask).divergence(before)
             loss += config.anchor * (1 - config.discount) * jnp.mean(batch.weight * moved)
+        loss += 0.0 if besides is None else besides(actor)
         return loss, log_prob
 
     grads, log_prob = eqx.filter_grad(loss_of, has_aux=True)(actor)

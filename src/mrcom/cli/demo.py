@@ -1,6 +1,10 @@
 """`mrcom demo`: the main job from start to end."""
 
 import dataclasses
+import pathlib
+from typing import Annotated
+
+import tyro
 
 from mrcom.cli.options import Budget, Resume, RunDir, Seed, Size
 
@@ -12,21 +16,72 @@ class Demo:
     seed: Seed = 0
     budget: Budget = "tiny"
     size: Size = None
+    methods: Annotated[
+        tuple[str, ...],
+        tyro.conf.arg(help="One method, several, or all: each in a folder of its own, compared."),
+    ] = ("mrcom",)
     run_dir: RunDir = None
     resume: Resume = None
 
 
+@dataclasses.dataclass(frozen=True)
+class _One:
+    """The demo of one method."""
+
+    seed: int = 0
+    budget: Budget = "tiny"
+    size: Size = None
+    method: str = "mrcom"
+    run_dir: pathlib.Path | None = None
+    resume: pathlib.Path | None = None
+
+
 def run(options: Demo) -> int | None:
     """Run the command."""
+    from mrcom.agents.build import METHODS, method_named
+    from mrcom.cli.options import place_of_run
+
+    names = tuple(METHODS) if options.methods == ("all",) else options.methods
+    for name in names:
+        method_named(name)
+    path, resume = place_of_run(options.run_dir, options.resume, "demo")
+    if len(names) == 1:
+        _demo(options, names[0], path, resume=resume)
+        return None
+    from mrcom.cli.report import print_tables
+    from mrcom.report.comparison import compare
+    from mrcom.train.run_folder import check_writable, open_run
+
+    check_writable(path)
+    print(_time_needed(names, options.budget), flush=True)
+    for name in names:
+        # A method that was not begun when the rest was interrupted starts now.
+        _demo(options, name, path / name, resume=resume and (path / name).exists())
+    print_tables(compare([open_run(path / name) for name in names]).tables)
+    return None
+
+
+def _demo(options: Demo, method: str, path: pathlib.Path, *, resume: bool) -> None:
     from mrcom.cli.report import print_report
     from mrcom.cli.stages import ADAPTED, CONTROL, adapt_run, evaluate_run, measure_open_loop
     from mrcom.cli.train import train_or_resume
 
-    run = train_or_resume(options, "demo")
+    place = {"resume": path} if resume else {"run_dir": path}
+    one = _One(options.seed, options.budget, options.size, method, **place)
+    run = train_or_resume(one, "demo")
     budget = run.config.budget
     measure_open_loop(run, budget)
     for config in (ADAPTED, CONTROL):
         adapt_run(run, config, budget, seed=run.config.seed)
     evaluate_run(run, budget, seed=run.config.seed)
-    print_report(run.folder)
-    return None
+    print_report(run.folder, budget.name)
+
+
+def _time_needed(names: tuple[str, ...], budget: str) -> str:
+    from mrcom.agents.presets import MINUTES
+
+    known = [MINUTES[name] for name in names if budget == "tiny" and name in MINUTES]
+    if len(known) < len(names):
+        each = ", ".join(f"{name} {minutes}" for name, minutes in MINUTES.items())
+        return f"{len(names)} methods one after the other; at tiny, minutes on two cores: {each}"
+    return f"{len(names)} methods, about {sum(known)} minutes on two idle cores"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Amount = Literal["debug", "tiny", "small", "full"]
 
 MethodKind = Annotated[
-    Literal["mrcom"],
+    Literal["mrcom", "dreamer", "mamba", "cadm", "cadm-vanilla", "sac", "sac-told"],
     tyro.conf.arg(help="Which method learns: mrcom, or one of its baselines."),
 ]
 RewardKind = Annotated[

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mrcom.agents.agent import AgentPolicy
+from mrcom.agents.agent import AgentPolicy, WorldModelAgent, dreaming
 from mrcom.agents.presets import Budget
 from mrcom.behaviour.expert import ExpertPolicy
 from mrcom.behaviour.sac import SACConfig
@@ -91,9 +91,12 @@ def targets_of_run(run: Run, budget: Budget) -> list[Target]:
 def measure_open_loop(run: Run, budget: Budget) -> None:
     """Prediction errors on held-out scenarios, and some dreams for figures.
 
-    Half of the trajectories are the experts', half have random actions: the same for every method
-    that is compared, whatever its own behaviour is like.
+    A method without a world model predicts nothing. Half of the trajectories are the experts',
+    half have random actions: the same for every method that is compared, whatever its own
+    behaviour is like.
     """
+    if not isinstance(run.agent, WorldModelAgent):
+        return
     held_out = target_scenarios(run.config, budget.held_out, 0, "held_out")
     worlds = worlds_of(run.config, [target.scenario for target in held_out])
     simulator = Simulator(worlds.scenarios, layout=worlds.layout)
@@ -129,9 +132,13 @@ def measure_open_loop(run: Run, budget: Budget) -> None:
 def adapt_run(run: Run, config: AdaptConfig, budget: Budget, *, seed: int) -> None:
     """Policies for all targets, kept in the run's folder; a finished one is left as it is.
 
+    A method without a world model adapts on real steps alone.
+
     Raises:
         CheckpointError: one of this name was made with other settings.
     """
+    if not isinstance(run.agent, WorldModelAgent):
+        config = dataclasses.replace(config, real_share=1.0)
     scenarios = tuple(target.scenario for target in targets_of_run(run, budget))
     amount = Amount(budget.adapt_steps, budget.adapt_updates, budget.episode_steps)
     record = Record(config, scenarios, amount, seed)
@@ -212,7 +219,7 @@ def _dreamer(run: Run, seed: int) -> Any:
     key = named_keys(root_key(seed), "open_loop").open_loop
 
     def dream(batch: Batch, horizon: int) -> Dreams:
-        obs, reward = run.agent.predict_open_loop(
+        obs, reward = dreaming(run.agent).predict_open_loop(
             run.state, batch, horizon=horizon, num_samples=DREAMT, key=key
         )
         return Dreams(np.asarray(obs), np.asarray(reward))

@@ -29,6 +29,13 @@ class Masks:
     act: Float[np.ndarray, "N A"]
     body: Int[np.ndarray, " N"]
     """Index into `Layout.bodies`."""
+    told: Float[np.ndarray, "N P"]
+    """What experts know of a scenario, `Scenario.parameters`; only policies that are said to be
+    told may read it."""
+
+    def rows(self, at: Int[np.ndarray, " n"]) -> "Masks":
+        """Those of some scenarios, each as often as it is named."""
+        return Masks(self.obs[at], self.act[at], self.body[at], self.told[at])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,6 +33,8 @@ class Batch(eqx.Module):
     valid: Float[Array, "B L"]
     obs_mask: Float[Array, "B O"]
     act_mask: Float[Array, "B A"]
+    told: Float[Array, "B P"]
+    """What experts know of the scenario; see `Masks.told`."""
     scenario: Int[Array, " B"]
     """Index into the list of training scenarios."""
     body: Int[Array, " B"]

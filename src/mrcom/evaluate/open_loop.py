@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -200,6 +200,7 @@ def held_out_windows(
     per_scenario: int,
     context: int,
     length: int,
+    place: Literal["anywhere", "start"] = "anywhere",
 ) -> Batch:
     """Windows of trajectories that no model was trained on, equally many of each.
 
@@ -212,6 +213,7 @@ def held_out_windows(
         per_scenario: windows of each.
         context: steps W before the first that the model corrects itself on.
         length: steps the model corrects itself on, at least 1, and then those it dreams.
+        place: where in a trajectory these may begin.
     """
     num, longest = steps.reward.shape
     store = Store(num, layout, steps=longest, capacity=1)
@@ -225,6 +227,7 @@ def held_out_windows(
         per_scenario=per_scenario,
         context=context,
         length=length,
+        place=place,
     )
 
 

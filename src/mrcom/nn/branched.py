@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from mrcom.nn.mlp import MLP, Linear, RMSNorm, hidden_layers
+from mrcom.nn.mlp import MLP, LayerNorm, Linear, RMSNorm, hidden_layers
 
 
 class BranchedLinear(eqx.Module):
@@ -36,7 +36,7 @@ class BranchedMLP(eqx.Module):
     """A perceptron with shared hidden layers, and an output layer for each branch."""
 
     hidden: tuple[Linear, ...]
-    norms: tuple[RMSNorm, ...]
+    norms: tuple[RMSNorm | LayerNorm, ...]
     out: BranchedLinear
 
     def __init__(

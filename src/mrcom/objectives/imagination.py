@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mrcom.core.numerics import percentile_range
+from mrcom.objectives.prediction import two_hot_loss
 from mrcom.objectives.returns import lambda_return
 
 
@@ -41,6 +42,17 @@ def dream_weight(cont: Float[Array, "M H"], *, discount: float) -> Float[Array, 
     """
     before = jnp.concatenate([jnp.ones_like(cont[:, :1]), discount * cont[:, :-1]], axis=1)
     return jax.lax.stop_gradient(jnp.cumprod(before, axis=1))
+
+
+def weight_from_start(cont: Float[Array, "M T"]) -> Float[Array, "M H"]:
+    """How much each step of a dream still counts where `cont` holds the discount as well.
+
+    `cont` is of the start and of all H = T - 1 dreamt steps. Step t has the product of its own
+    and all before it, so that a start where the episode is over counts for nothing.
+
+    Equation: dreamer.weight
+    """
+    return jax.lax.stop_gradient(cont[:, :1] * dream_weight(cont[:, 1:], discount=1.0))
 
 
 def return_range(returns: Float[Array, "M H"], num_groups: int) -> Float[Array, ""]:
@@ -115,3 +127,23 @@ def critic_loss(
     # [0, 1] and so do our values, so there are no unknown orders of magnitude to cover.
     target, slow = jax.lax.stop_gradient((target, slow))
     return 0.5 * weight * ((value - target) ** 2 + slow_weight * (value - slow) ** 2)
+
+
+def binned_critic_loss(
+    logits: Float[Array, "*B K"],
+    target: Float[Array, "*B"],
+    slow: Float[Array, "*B"],
+    weight: Float[Array, "*B"],
+    bins: Float[Array, " K"],
+    *,
+    slow_weight: float,
+) -> Float[Array, "*B"]:
+    """Weighted cross-entropies of a value's bins with the target and the slow copy's value.
+
+    Only `logits` are differentiated.
+
+    Equation: dreamer.critic_bins
+    """
+    target, slow, weight = jax.lax.stop_gradient((target, slow, weight))
+    distance = two_hot_loss(logits, target, bins)
+    return weight * (distance + slow_weight * two_hot_loss(logits, slow, bins))

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mrcom.core.numerics import two_hot
+from mrcom.core.numerics import symlog, two_hot
 
 
 def reconstruction(
@@ -27,11 +27,38 @@ def reconstruction(
     return jnp.sum(jnp.square(error), axis=-1) / (2 * std**2)
 
 
+def symlog_reconstruction(
+    decoded: Float[Array, "B T O"], obs: Float[Array, "B T O"], obs_mask: Float[Array, "B O"]
+) -> Float[Array, "B T"]:
+    """Squared distance of what was decoded from the symlog of a raw observation.
+
+        sum_i  mask_i (symlog(o_i) - decoded_i)^2
+
+    Padded entries may hold anything finite.
+
+    Equation: dreamer.symlog
+    """
+    error = (decoded - symlog(obs)) * obs_mask[:, None]
+    return jnp.sum(jnp.square(error), axis=-1)
+
+
+def two_hot_loss(
+    logits: Float[Array, "*B K"], target: Float[Array, "*B"], bins: Float[Array, " K"]
+) -> Float[Array, "*B"]:
+    """Cross-entropy between a two-hot number and predicted weights of the bins, in nats.
+
+    The number is spread over the two bins around it so that their mean is the number itself.
+
+    Equation: dreamer.two_hot
+    """
+    return -jnp.sum(two_hot(target, bins) * jax.nn.log_softmax(logits, axis=-1), axis=-1)
+
+
 def reward_loss(
     logits: Float[Array, "*B K"], reward: Float[Array, "*B"], bins: Float[Array, " K"]
 ) -> Float[Array, "*B"]:
     """Cross-entropy between the two-hot reward and predicted weights of the bins, in nats."""
-    return -jnp.sum(two_hot(reward, bins) * jax.nn.log_softmax(logits, axis=-1), axis=-1)
+    return two_hot_loss(logits, reward, bins)
 
 
 def continue_loss(logit: Float[Array, "*B"], cont: Float[Array, "*B"]) -> Float[Array, "*B"]:

@@ -49,7 +49,7 @@ def best_stretch(reward: Float[np.ndarray, "N T"], window: int) -> Int[np.ndarra
     """Where the `window` consecutive steps of the highest summed reward start."""
     total = np.pad(np.cumsum(reward, axis=1, dtype=np.float64), ((0, 0), (1, 0)))
     window = min(window, reward.shape[1])
-    return np.argmax(total[:, window:] - total[:, :-window], axis=1)
+    return np.argmax(total[:, window:] - total[:, : total.shape[1] - window], axis=1)
 
 
 def choose_prompts(prompts: Prompt, rows: Int[np.ndarray, " B"]) -> Prompt:

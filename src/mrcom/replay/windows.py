@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Literal
 
 import jax
 import numpy as np
@@ -31,6 +32,7 @@ def sample_batch(
     per_scenario: int,
     context: int,
     length: int,
+    place: Literal["anywhere", "start"] = "anywhere",
 ) -> Batch:
     """Windows of distinct scenarios, `per_scenario` from each, as one batch.
 
@@ -46,27 +48,42 @@ def sample_batch(
         per_scenario: windows from each.
         context: steps W before the first trained one.
         length: steps T that are trained on.
+        place: where the first trained step may lie.
 
     Raises:
         ConfigError: no stored episode has `length` steps.
     """
     windows = draw_windows(
-        store, rng, num_scenarios=num_scenarios, per_scenario=per_scenario, length=length
+        store,
+        rng,
+        num_scenarios=num_scenarios,
+        per_scenario=per_scenario,
+        length=length,
+        place=place,
     )
     return gather(store, masks, prompts, windows, context=context, length=length)
 
 
 def draw_windows(
-    store: Store, rng: np.random.Generator, *, num_scenarios: int, per_scenario: int, length: int
+    store: Store,
+    rng: np.random.Generator,
+    *,
+    num_scenarios: int,
+    per_scenario: int,
+    length: int,
+    place: Literal["anywhere", "start"] = "anywhere",
 ) -> Windows:
     """Distinct scenarios at random, then windows, each possible one equally likely.
 
-    An episode of fewer than `length` steps is never drawn.
+    Windows lie anywhere in an episode, or only at its start: then each episode has one. An
+    episode of fewer than `length` steps is never drawn.
 
     Raises:
         ConfigError: no stored episode is long enough.
     """
     possible = np.maximum(store.ring.length - length + 1, 0)  # windows in each slot
+    if place == "start":
+        possible = np.minimum(possible, 1)
     seen = np.flatnonzero(possible.any(axis=1))
     if not len(seen):
         raise ConfigError(
@@ -120,6 +137,7 @@ def gather(
         "valid": valid,
         "obs_mask": masks.obs[windows.scenario],
         "act_mask": masks.act[windows.scenario],
+        "told": masks.told[windows.scenario],
         "scenario": windows.scenario.astype(np.int32),
         "body": masks.body[windows.scenario].astype(np.int32),
         "expert": ring.expert[windows.scenario, windows.slot],

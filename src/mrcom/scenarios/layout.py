@@ -52,4 +52,5 @@ def masks_of(scenarios: Sequence[Scenario], layout: Layout) -> Masks:
         obs[row, :width] = 1
         act[row, :acts] = 1
         index[row] = layout.bodies.index(scenario.body)
-    return Masks(obs, act, index)
+    told = np.stack([scenario.parameters() for scenario in scenarios])
+    return Masks(obs, act, index, told)

@@ -65,6 +65,7 @@ def rollout(
     *,
     num_steps: int = Simulator.episode_steps,
     seed: int,
+    sub_episodes: int = 1,
     progress: Bar | None = None,
 ) -> Steps:
     """One trajectory of every scenario, from a reset.
@@ -74,6 +75,10 @@ def rollout(
         policy: how to act.
         num_steps: transitions; the result has one entry more, the initial state.
         seed: of the initial states and the observations' noise.
+        sub_episodes: equal parts of the trajectory. At the end of each but the last the bodies are
+            put into new initial states of the same scenarios, and nothing else notices. The step
+            that is the border holds the new observation, the action carried out last and the
+            reward that it gave: every action has its reward, and where it led is not seen.
         progress: advanced by one at every step.
 
     Raises:
@@ -81,6 +86,12 @@ def rollout(
     """
     if num_steps < 1:
         raise ConfigError(f"num_steps={num_steps} must be at least 1.")
+    if sub_episodes < 1 or num_steps % sub_episodes:
+        raise ConfigError(
+            f"num_steps={num_steps} cannot be divided into sub_episodes={sub_episodes} equal "
+            f"parts; the nearest that can is {_divisible(num_steps, max(sub_episodes, 1))}."
+        )
+    part = num_steps // sub_episodes
     bar = SilentBar() if progress is None else progress
     mask = simulator.masks.act
     num, length = simulator.num, num_steps + 1
@@ -94,5 +105,12 @@ def rollout(
         action[:, t + 1] = chosen * mask
         obs[:, t + 1], reward[:, t + 1] = simulator.step(action[:, t + 1])
         simulator.check()
+        if (t + 1) % part == 0 and t + 1 < num_steps:
+            obs[:, t + 1] = simulator.reset()
         bar.advance(1)
     return Steps(obs, action, reward, np.zeros((num, length), bool))
+
+
+def _divisible(num_steps: int, parts: int) -> int:
+    """The number nearest to `num_steps` that has so many equal parts, each at least 1."""
+    return max(1, (num_steps + parts // 2) // parts) * parts

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from mrcom.agents.agent import Agent
+from mrcom.agents.agent import Agent, dreaming
 from mrcom.behaviour.actor_critic import (
     ActorCriticConfig,
     ActorCriticState,
@@ -87,7 +87,7 @@ def _updates(
         learning = eqx.combine(arrays, rest)
         now = named_keys(jax.random.fold_in(key, learning.updates), "dream").dream
         start = jax.tree.map(lambda leaf: leaf[rows], states)
-        dream = agent.dream_from(state, start, horizon=config.horizon, key=now)
+        dream = dreaming(agent).dream_from(state, start, horizon=config.horizon, key=now)
         alone = jnp.zeros(1, jnp.int32)
         learnt = actor_critic_update(learning, dream, alone, masks, config.actor_critic)
         return eqx.filter(learnt.state, eqx.is_array), None

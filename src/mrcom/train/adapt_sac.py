@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from mrcom.agents.agent import Agent
+from mrcom.agents.agent import Agent, dreaming
 from mrcom.behaviour.sac import SACConfig, SACState, Transition, init_sac, sac_updates
 from mrcom.core.rng import named_keys
 from mrcom.train.adapt_config import AdaptConfig
@@ -68,7 +68,7 @@ def _dream_and_update(
 ) -> SACState:
     agent, config, keys = learner.agent, learner.config, named_keys(key, "dream", "update")
     reads = learner.shown.of_dreams(agent, state, starts)
-    dream = agent.dream_from(
+    dream = dreaming(agent).dream_from(
         state, starts, horizon=config.last_horizon, key=keys.dream, reads=reads
     )(learning.actor)
     read = reads(dream.feature)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mrcom.agents.agent import dreaming
 from mrcom.behaviour.policy import Actor
 from mrcom.core.config import from_json, to_json
 from mrcom.core.errors import CheckpointError
@@ -79,7 +80,8 @@ def save_adapted(run: Run, found: Adapted, record: Record) -> None:
     }
     kept: Any = found.actors
     if record.config.model == "finetune":
-        kept = (found.actors, [run.agent.model(state) for state in found.states])
+        agent = dreaming(run.agent)
+        kept = (found.actors, [agent.model(state) for state in found.states])
     _folder(run, record.config.name).save(0, kept, meta=meta)
 
 
@@ -109,7 +111,7 @@ def adapted_policy(
     one = Actor(meta["width"], run.worlds.layout.act, size, key=root_key(0))
     actors: Any = jax.tree.map(lambda leaf: jnp.stack([leaf] * num), one)
     if record.config.model == "finetune":
-        template = (actors, [run.agent.model(run.state)] * num)
+        template = (actors, [dreaming(run.agent).model(run.state)] * num)
         actors, models = kept.restore(template).state
     else:
         actors, models = kept.restore(actors).state, None
@@ -167,7 +169,8 @@ def _by_models(
 ) -> LatentViews:
     """The same rows, each filtered by its own target's model."""
     rows = [np.flatnonzero(which == target) for target in dict.fromkeys(which)]
-    states = [run.agent.with_model(run.state, models[which[at[0]]]) for at in rows]
+    agent = dreaming(run.agent)
+    states = [agent.with_model(run.state, models[which[at[0]]]) for at in rows]
     return LatentViews([latent.rows(*pair) for pair in zip(rows, states, strict=True)], rows)
 
 

@@ -62,10 +62,12 @@ class Experience:
         self.normaliser = self.normaliser.updated(steps.obs, worlds.masks)
 
 
-def collect_random(simulator: Simulator, worlds: Worlds, *, num_steps: int, seed: int) -> Steps:
+def collect_random(
+    simulator: Simulator, worlds: Worlds, *, num_steps: int, seed: int, sub_episodes: int = 1
+) -> Steps:
     """One episode in every scenario with uniformly random actions."""
     policy = RandomPolicy(worlds.masks, seed=seed)
-    return rollout(simulator, policy, num_steps=num_steps, seed=seed)
+    return rollout(simulator, policy, num_steps=num_steps, seed=seed, sub_episodes=sub_episodes)
 
 
 class Disturbed:
@@ -98,12 +100,12 @@ class Disturbed:
 
 
 def collect_with_experts(
-    simulator: Simulator, worlds: Worlds, *, num_steps: int, seed: int
+    simulator: Simulator, worlds: Worlds, *, num_steps: int, seed: int, sub_episodes: int = 1
 ) -> Steps:
     """One episode in every scenario with its expert's actions, disturbed."""
     expert = ExpertPolicy(worlds.scenarios, worlds.layout, plain_obs=simulator.plain_obs)
     policy = Disturbed(expert, worlds.masks, std=EXPERT_NOISE, seed=seed)
-    return rollout(simulator, policy, num_steps=num_steps, seed=seed)
+    return rollout(simulator, policy, num_steps=num_steps, seed=seed, sub_episodes=sub_episodes)
 
 
 def collect_with_agent(
@@ -115,8 +117,21 @@ def collect_with_agent(
     *,
     num_steps: int,
     seed: int,
+    sub_episodes: int = 1,
 ) -> Steps:
     """One episode in every scenario with the agent's sampled actions."""
     key = named_keys(root_key(seed), "collect").collect
     policy = AgentPolicy(agent, state, worlds.masks, prompt, key)
-    return rollout(simulator, policy, num_steps=num_steps, seed=seed)
+    return rollout(simulator, policy, num_steps=num_steps, seed=seed, sub_episodes=sub_episodes)
+
+
+def returns_by_body(steps: Steps, worlds: Worlds, sub_episodes: int) -> dict[str, float]:
+    """Mean returns of each body's scenarios, of whole episodes and of their parts, to be logged."""
+    gained = steps.reward[:, 1:].reshape(len(steps.reward), sub_episodes, -1).sum(axis=2)
+    found = {}
+    for index, body in enumerate(worlds.layout.bodies):
+        parts = gained[worlds.masks.body == index].mean(axis=0)
+        found[f"return/{body}"] = float(parts.sum())
+        if sub_episodes > 1:
+            found |= {f"return/{body}/part{k + 1}": float(x) for k, x in enumerate(parts)}
+    return found

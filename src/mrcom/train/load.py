@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from mrcom.agents.agent import AgentPolicy
+from mrcom.agents.agent import AgentPolicy, dreaming
 from mrcom.behaviour.dream_env import DreamEnv, DreamEnvConfig
 from mrcom.core.errors import ConfigError, unknown
 from mrcom.core.rng import named_keys, root_key
@@ -136,8 +136,8 @@ class LoadedRun:
         view = LatentView(run.agent, run.state, worlds.masks, prompt)
         _, memory = view.follow(steps.obs, steps.action, steps.reward)
         visited = jax.tree.map(lambda leaf: leaf[0], view.states(memory))
-        masks = worlds.masks
-        return DreamEnv(run.agent.model(run.state), visited, masks.obs[0], masks.act[0], config)
+        model, masks = dreaming(run.agent).model(run.state), worlds.masks
+        return DreamEnv(model, visited, masks.obs[0], masks.act[0], config)
 
 
 def load(path: str | pathlib.Path) -> LoadedRun:

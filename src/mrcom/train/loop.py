@@ -28,6 +28,7 @@ from mrcom.train.collect import (
     collect_random,
     collect_with_agent,
     collect_with_experts,
+    returns_by_body,
 )
 from mrcom.train.learner import run_updates, scalars, stored
 from mrcom.train.log import Counters, Log
@@ -202,18 +203,18 @@ def _collect_phase(run: Run, simulator: Simulator, log: Log) -> None:
             env_steps=run.counters.env_steps + simulator.num * budget.episode_steps,
             episodes=run.counters.episodes + simulator.num,
         )
-        returns = steps.reward.sum(axis=1)
-        by_body = {
-            f"return/{body}": float(returns[run.worlds.masks.body == index].mean())
-            for index, body in enumerate(run.worlds.layout.bodies)
-        }
+        by_body = returns_by_body(steps, run.worlds, run.agent.sub_episodes)
         log.write("collect" if who == "behaviour" else f"collect/{who}", run.counters, by_body)
     normaliser = run.experience.normaliser
     run.state = run.agent.with_statistics(run.state, normaliser.mean, normaliser.std)
 
 
 def _one_round(run: Run, simulator: Simulator, who: str, seed: int) -> Steps:
-    amount = {"num_steps": run.config.budget.episode_steps, "seed": seed}
+    amount = {
+        "num_steps": run.config.budget.episode_steps,
+        "seed": seed,
+        "sub_episodes": run.agent.sub_episodes,
+    }
     if who == "random":
         return collect_random(simulator, run.worlds, **amount)
     if who == "expert":
@@ -228,6 +229,7 @@ def _learn_phase(run: Run, log: Log, bar: Any) -> None:
     names = [scenario.name for scenario in run.worlds.scenarios]
     last = math.ceil(budget.updates * (run.phase + 1) / run.num_phases)
     first, store = run.counters.updates, run.experience.store
+    length = windows.length_in(store.steps)
     drawn: dict[int, Windows] = {}
 
     def batches(update: int) -> tuple[Batch, list[str]]:
@@ -236,7 +238,8 @@ def _learn_phase(run: Run, log: Log, bar: Any) -> None:
             named_generator(run.config.seed, "batch", update),
             num_scenarios=windows.scenarios,
             per_scenario=windows.per_scenario,
-            length=windows.length,
+            length=length,
+            place=windows.place,
         )
         batch = gather(
             store,
@@ -244,7 +247,7 @@ def _learn_phase(run: Run, log: Log, bar: Any) -> None:
             run.experience.prompt,
             drawn[update],
             context=windows.context,
-            length=windows.length,
+            length=length,
         )
         return batch, [names[index] for index in drawn[update].scenario]
 

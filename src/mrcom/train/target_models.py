@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mrcom.agents.agent import Agent
+from mrcom.agents.agent import Agent, dreaming
 from mrcom.core.rng import named_generator, named_keys, root_key
 from mrcom.core.types import Masks, Prompt
 from mrcom.replay.prompts import choose_prompts
@@ -43,10 +43,11 @@ class Teacher:
         Raises:
             TrainingDivergedError: a loss is not finite.
         """
-        windows, at = self.agent.windows, np.array([target])
-        if store.ring.length.max() < windows.length:
+        agent = dreaming(self.agent)
+        windows, at = agent.windows, np.array([target])
+        length = windows.length_in(store.steps)
+        if store.ring.length.max() < length:
             return state
-        masks = Masks(self.masks.obs[at], self.masks.act[at], self.masks.body[at])
         prompt = choose_prompts(self.prompt, at)
         rows = windows.scenarios * windows.per_scenario
         root = named_keys(root_key(self.seed), "model_updates").model_updates
@@ -54,14 +55,15 @@ class Teacher:
         for update in range(first, first + num):
             batch = sample_batch(
                 store,
-                masks,
+                self.masks.rows(at),
                 prompt,
                 named_generator(self.seed, "model_batch", target, update),
                 num_scenarios=1,
                 per_scenario=rows,
                 context=windows.context,
-                length=windows.length,
+                length=length,
+                place=windows.place,
             )
-            state, metrics = self.agent.update_model(state, batch, jax.random.fold_in(key, update))
+            state, metrics = agent.update_model(state, batch, jax.random.fold_in(key, update))
             check_finite(update, metrics, [self.names[target]] * rows)
         return state

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from mrcom.agents.agent import Agent
+from mrcom.agents.agent import Agent, dreaming
 from mrcom.behaviour.policy import Actor, Reads
 from mrcom.core.rng import named_keys, root_key
 from mrcom.core.types import Masks, Prompt
@@ -37,7 +37,7 @@ class Shown:
         def read(feature: Float[Array, "M *T F"]) -> Float[Array, "M *T V"]:
             if self.reads == "feature":
                 return feature
-            obs, reward = agent.expected(state, start, feature)
+            obs, reward = dreaming(agent).expected(state, start, feature)
             parts = [obs, reward[..., None]] if self.observe_reward else [obs]
             return jnp.concatenate(parts, axis=-1)
 
@@ -80,8 +80,7 @@ class LatentView:
 
     def rows(self, at: Int[np.ndarray, " n"], state: Any) -> "LatentView":
         """Some of the rows, each as often as it is named, filtered by the model of `state`."""
-        m = self._masks
-        masks = Masks(obs=m.obs[at], act=m.act[at], body=m.body[at])
+        masks = self._masks.rows(at)
         return LatentView(self._agent, state, masks, choose_prompts(self.prompt, at))
 
     def start(self) -> Any:

@@ -1,0 +1,263 @@
+"""DreamerV3: a world model, and an actor and a critic in its dreams. Read with arXiv 2301.04104."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from mrcom.agents import acting
+from mrcom.agents.acting import SymlogFilter
+from mrcom.agents.agent import Metrics, Windows
+from mrcom.agents.dreamer_config import DREAMER as DREAMER
+from mrcom.agents.dreamer_config import SIZES, DreamerConfig
+from mrcom.agents.dreamer_terms import MODEL_TERMS, TERMS, Forward, Learnt
+from mrcom.agents.latent_agent import AbstractLatentAgent
+from mrcom.agents.method import Method
+from mrcom.behaviour.binned import Behaviour, imagined
+from mrcom.behaviour.policy import Actor
+from mrcom.behaviour.steps import follow
+from mrcom.core.errors import ConfigError, unknown
+from mrcom.core.rng import named_keys
+from mrcom.core.types import Batch, Layout
+from mrcom.models.rssm import RSSM, packed
+from mrcom.models.world_model import DreamContext
+from mrcom.nn.heads import TwoHotHead
+from mrcom.objectives.total import total_loss
+
+
+class DreamerState(eqx.Module):
+    """Everything that changes while learning, and nothing else. This is the checkpoint."""
+
+    model: RSSM
+    behaviour: Behaviour
+    moments: Any
+    updates: Int[Array, ""]
+    mean: Float[Array, "bodies O"]
+    """Of each body's observations; only reports of predictions need it."""
+    std: Float[Array, "bodies O"]
+    """Of each body's observations; only reports of predictions need it."""
+
+    @property
+    def filter(self) -> SymlogFilter:
+        """What turns observations into features."""
+        return SymlogFilter(self.model, self.mean, self.std)
+
+    @property
+    def learnt(self) -> Learnt:
+        """What the optimiser moves."""
+        return Learnt(self.model, self.behaviour.actor, self.behaviour.critic)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dreamer(AbstractLatentAgent):
+    """The method with its sizes fixed; all that changes is in `DreamerState`."""
+
+    method: Method
+    config: DreamerConfig
+    layout: Layout
+    num_scenarios: int
+
+    def __post_init__(self):
+        for name in self.method.terms:
+            if name not in TERMS:
+                raise unknown("loss term", name, TERMS)
+        if self.method.parts != DREAMER.parts:
+            raise ConfigError(
+                f"{self.method.name} has the parts {self.method.parts}; a recurrent state-space "
+                f"model needs {DREAMER.parts}. Loss terms can be taken out, parts cannot."
+            )
+
+    @property
+    def windows(self) -> Windows:
+        """Which steps make a training batch."""
+        return self.config.windows
+
+    @property
+    def dream_context(self) -> DreamContext:
+        """There is no context; either answer would do."""
+        return "frozen"
+
+    @property
+    def dream_steps(self) -> int:
+        """Dreamt steps of one update, as long as all scenarios have data."""
+        windows = self.windows
+        return windows.rows(self.num_scenarios) * windows.length * self.config.horizon
+
+    @property
+    def stored(self) -> Mapping[str, jax.ShapeDtypeStruct]:
+        """The model's state after each trained step; samples as 1 + their class."""
+        model = self.config.model
+        return {
+            "deter": jax.ShapeDtypeStruct((model.deter,), jnp.float16),
+            "stoch": jax.ShapeDtypeStruct((model.stoch,), jnp.uint8),
+        }
+
+    def init(self, key: PRNGKeyArray) -> DreamerState:
+        """The state before anything was learnt."""
+        keys, config = named_keys(key, "model", "actor", "critic"), self.config
+        model = RSSM(config.model, self.layout.obs, self.layout.act, key=keys.model)
+        actor = Actor(config.model.feature, self.layout.act, config.actor, key=keys.actor)
+        critic = TwoHotHead(
+            config.model.feature,
+            config.model.units,
+            config.critic_layers,
+            config.model.reward_bins,
+            config.model.reward_limit,
+            key=keys.critic,
+            kind=config.model.layers,
+        )
+        slow, statistics = (
+            jax.tree.map(jnp.copy, critic),
+            (len(self.layout.bodies), self.layout.obs),
+        )
+        return DreamerState(
+            model=model,
+            behaviour=Behaviour(actor, critic, slow, jnp.zeros(())),
+            moments=config.optimizer.optimizer.init(_arrays(Learnt(model, actor, critic))),
+            updates=jnp.zeros((), jnp.int32),
+            mean=jnp.zeros(statistics),
+            std=jnp.ones(statistics),
+        )
+
+    def with_statistics(
+        self, state: DreamerState, mean: np.ndarray, std: np.ndarray
+    ) -> DreamerState:
+        """The state with new observation statistics, one row per body."""
+        rows = (jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32))
+        return eqx.tree_at(lambda s: (s.mean, s.std), state, rows)
+
+    def update(
+        self, state: DreamerState, batch: Batch, key: PRNGKeyArray
+    ) -> tuple[DreamerState, Metrics]:
+        """One step of world model, actor and critic together; also what replay shall store.
+
+        The given state's memory is handed over to the new one: do not use it again.
+        """
+        return _update((self, batch, key), state)
+
+    @eqx.filter_jit
+    def update_model(
+        self, state: DreamerState, batch: Batch, key: PRNGKeyArray
+    ) -> tuple[DreamerState, Metrics]:
+        """One step of the world model on its own terms; the given state can still be used."""
+        own = tuple((name, weight) for name, weight in self.method.weights if name in MODEL_TERMS)
+        alone = dataclasses.replace(self, method=dataclasses.replace(self.method, weights=own))
+        learnt, moments, _, metrics = _step(alone, state, batch, key)
+        # Momentum must not move a policy that nobody teaches.
+        parts = lambda s: (s.model, s.moments)
+        return eqx.tree_at(parts, state, (learnt.model, moments)), metrics
+
+
+def build(
+    method: Method,
+    size: str,
+    *,
+    layout: Layout,
+    num_scenarios: int,
+    observe_reward: bool = True,
+    behaviour: str = "imagination",
+    updates: int = 0,
+) -> Dreamer:
+    """The agent of this method. Its learning rate is constant, however many `updates` there are.
+
+    Raises:
+        ConfigError: no such size, or a behaviour that is not this method's own.
+    """
+    if size not in SIZES:
+        raise unknown("size", size, SIZES)
+    if behaviour != "imagination":
+        raise ConfigError(
+            f"{method.name} learns to act in dreams, as a part of its one loss: "
+            f"behaviour={behaviour!r} must be 'imagination'."
+        )
+    config = SIZES[size]
+    model = dataclasses.replace(config.model, observe_reward=observe_reward)
+    return Dreamer(method, dataclasses.replace(config, model=model), layout, num_scenarios)
+
+
+def loss_of(
+    learnt: Learnt, agent: Dreamer, state: DreamerState, batch: Batch, key: PRNGKeyArray
+) -> tuple[Float[Array, ""], tuple[Forward, dict[str, Float[Array, "B _"]]]]:
+    """The one loss, on the T trained steps of a raw batch; also every term of it."""
+    keys, config = named_keys(key, "observe", "dream"), agent.config
+    trained = acting.steps_of(batch, slice(-config.windows.length, None))
+    posterior = learnt.model.observe(acting.normalised(state.filter, trained), key=keys.observe)
+    dream = imagined(
+        learnt.model,
+        learnt.model.states_at(posterior, jnp.arange(trained.reward.size)),
+        learnt.actor,
+        learnt.critic,
+        state.behaviour.return_range,
+        horizon=config.horizon,
+        lambda_=config.lambda_,
+        scale_rate=config.scale_rate,
+        key=keys.dream,
+    )
+    forward = Forward(learnt, state.behaviour.slow, trained, posterior, dream)
+    terms = {name: TERMS[name](config, forward) for name in agent.method.terms}
+    return total_loss(terms, agent.method.terms), (forward, terms)
+
+
+def _arrays(learnt: Any) -> Any:
+    return eqx.filter(learnt, eqx.is_inexact_array)
+
+
+def _step(
+    agent: Dreamer, state: DreamerState, batch: Batch, key: PRNGKeyArray
+) -> tuple[Learnt, Any, Forward, Metrics]:
+    """One step down the gradient of the loss, and what it was made from."""
+    (loss, (forward, terms)), grads = eqx.filter_value_and_grad(loss_of, has_aux=True)(
+        state.learnt, agent, state, batch, key
+    )
+    steps, moments = agent.config.optimizer.optimizer.update(
+        grads, state.moments, _arrays(state.learnt)
+    )
+    rows = batch.reward.shape[0]
+    by_row = lambda term: jnp.mean(term.reshape(rows, -1), axis=1)
+    metrics = {
+        "loss": loss,
+        "gradient": optax.tree.norm(grads),
+        **{f"loss/{name}": jnp.mean(term) for name, term in terms.items()},
+        **{f"row/{name}": by_row(term) for name, term in terms.items() if term.size >= rows},
+    }
+    return eqx.apply_updates(state.learnt, steps), moments, forward, metrics
+
+
+def _shown(forward: Forward) -> Metrics:
+    """What to log of the dreams and of the latent state."""
+    dream, posterior = forward.imagined, forward.posterior
+    entropy = forward.learnt.actor(dream.feature, dream.act_mask[:, None]).entropy()
+    return {
+        "actor/entropy": jnp.mean(entropy) / jnp.mean(jnp.sum(dream.act_mask, axis=-1)),
+        "actor/return_range": dream.return_range,
+        "actor/dreamt_reward": jnp.mean(dream.reward),
+        "actor/dreamt_return": jnp.mean(dream.returns),
+        "critic/value": jnp.mean(dream.value),
+        "latent/prior_entropy": jnp.mean(posterior.prior.entropy()),
+        "latent/posterior_entropy": jnp.mean(posterior.posterior.entropy()),
+        "stored/deter": posterior.deter.astype(jnp.float16),
+        "stored/stoch": packed(posterior.stoch),
+    }
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _update(
+    given: tuple[Dreamer, Batch, PRNGKeyArray], state: DreamerState
+) -> tuple[DreamerState, Metrics]:
+    agent, batch, key = given
+    learnt, moments, forward, metrics = _step(agent, state, batch, key)
+    behaviour = Behaviour(
+        learnt.actor,
+        learnt.critic,
+        follow(state.behaviour.slow, learnt.critic, agent.config.slow_rate),
+        forward.imagined.return_range,
+    )
+    updates = state.updates + 1
+    after = DreamerState(learnt.model, behaviour, moments, updates, state.mean, state.std)
+    return after, metrics | _shown(forward)

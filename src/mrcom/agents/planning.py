@@ -1,0 +1,116 @@
+"""Acting by planning with an agent's world model, instead of by its policy."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from mrcom.agents.acting import Filter
+from mrcom.agents.agent import Agent
+from mrcom.behaviour.mpc import AbstractPlanner, RewardFn, Spread, dreamt_return, one_model
+from mrcom.behaviour.observed_reward import ObservedReward
+from mrcom.core.rng import named_keys
+from mrcom.core.types import Masks, Prompt
+from mrcom.models.world_model import DreamContext
+
+SpreadOf = Callable[[Any], Spread]
+"""From a world model to how its members are told apart."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Planning:
+    """How to plan with a world model."""
+
+    planner: AbstractPlanner
+    """What searches."""
+    particles: int = 4
+    """Of each member of the model, in every candidate."""
+    spread: SpreadOf = one_model
+    """The model's members; by default the model is one."""
+    dream_context: DreamContext = "frozen"
+    """Whether dreamt steps enter the context, which is computed once a plan by default."""
+    oracle: ObservedReward | None = None
+    """True rewards of raw observations; None plans with the rewards that the model learnt."""
+
+
+class PlanningPolicy:
+    """An agent's world model and a planner as a rollout's policy.
+
+    The model follows the episode; every step a new plan is made from where it stands, beginning
+    with the last one, and its first action is carried out.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        state: Any,
+        masks: Masks,
+        prompt: Prompt,
+        planning: Planning,
+        *,
+        key: PRNGKeyArray,
+    ):
+        self._agent, self._state, self._masks = agent, state, masks
+        self._prompt, self._planning, self._key = prompt, planning, key
+
+    def start(self, num: int) -> tuple[int, Any, Float[Array, "N H A"]]:
+        """The step counter, what the agent remembers, and an empty plan."""
+        shape = (num, self._planning.planner.horizon, self._agent.layout.act)
+        memory = self._agent.start(self._state, self._masks, self._prompt)
+        return 0, memory, jnp.zeros(shape)
+
+    def act(
+        self,
+        carry: tuple[int, Any, Float[Array, "N H A"]],
+        obs: np.ndarray,
+        action: np.ndarray,
+        reward: np.ndarray,
+    ) -> tuple[np.ndarray, tuple[int, Any, Float[Array, "N H A"]]]:
+        """The next action of every scenario."""
+        step, memory, before = carry
+        _, memory = self._agent.observe_step(self._state, memory, obs, action, reward)
+        key = jax.random.fold_in(self._key, step)
+        plan = _plan(self._planning, self._state.filter, memory.model, before, key)
+        return np.asarray(plan[:, 0]), (step + 1, memory, plan)
+
+
+@eqx.filter_jit
+def _plan(
+    planning: Planning,
+    given: Filter,
+    state: Any,
+    before: Float[Array, "N H A"],
+    key: PRNGKeyArray,
+) -> Float[Array, "N H A"]:
+    models, states = planning.spread(given.model)(state)
+    reward = None if planning.oracle is None else _of_features(planning.oracle, given, state.body)
+
+    def score(actions: Float[Array, "N J H A"], key: PRNGKeyArray) -> Float[Array, "N J"]:
+        return dreamt_return(
+            models,
+            states,
+            actions,
+            key=key,
+            particles=planning.particles,
+            reward=reward,
+            dream_context=planning.dream_context,
+        )
+
+    keys = named_keys(key, "plan")
+    return planning.planner.plan(score, before, state.act_mask, key=keys.plan)
+
+
+def _of_features(oracle: ObservedReward, given: Filter, body: Array) -> RewardFn:
+    """The oracle on a model's features: decoded, and in raw units again."""
+
+    def reward(feature: Float[Array, "N J P F"]) -> Float[Array, "N J P"]:
+        here = jnp.broadcast_to(body[:, None, None], feature.shape[:-1])
+        obs = given.model.decode(feature, here)
+        return oracle(obs * given.std[here] + given.mean[here])
+
+    return reward

@@ -1,0 +1,120 @@
+"""An actor and a critic over bins of value, and the dreams that both learn from.
+
+Values are sums of reward here, not multiplied by 1 - discount: bins cover every magnitude.
+"""
+
+from typing import NoReturn
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from mrcom.behaviour.policy import Actor
+from mrcom.core.errors import ConfigError
+from mrcom.models.rssm import RSSM
+from mrcom.models.rssm_parts import State
+from mrcom.models.world_model import imagine
+from mrcom.nn.heads import TwoHotHead, two_hot_mean
+from mrcom.objectives.imagination import return_range, weight_from_start
+from mrcom.objectives.returns import lambda_return
+
+
+def no_meta_value() -> NoReturn:
+    """What to say to a learner that wants to go on from a meta value."""
+    raise ConfigError(
+        "This critic is a distribution over bins, in reward: a learner that starts from a "
+        "meta value cannot use it. Adapt with learner='sac'."
+    )
+
+
+class Behaviour(eqx.Module):
+    """How to act, and what it is worth."""
+
+    actor: Actor
+    critic: TwoHotHead
+    slow: TwoHotHead
+    """A copy that follows the critic."""
+    return_range: Float[Array, ""]
+    """Running range of returns, in reward."""
+
+    @property
+    def meta(self) -> NoReturn:
+        """No value that another learner could go on with.
+
+        Raises:
+            ConfigError: always.
+        """
+        no_meta_value()
+
+
+class Imagined(eqx.Module):
+    """M dreams of H steps, and what they are worth. Constants, but for `logits`."""
+
+    feature: Float[Array, "M H F"]
+    """Read before each action."""
+    action: Float[Array, "M H A"]
+    act_mask: Float[Array, "M A"]
+    reward: Float[Array, "M H"]
+    logits: Float[Array, "M H K"]
+    """The critic's of each feature, with a gradient to its parameters alone."""
+    value: Float[Array, "M H"]
+    """What they mean."""
+    returns: Float[Array, "M H"]
+    weight: Float[Array, "M H"]
+    """How much each step still counts."""
+    return_range: Float[Array, ""]
+    """The running one, after these dreams."""
+
+
+def imagined(
+    model: RSSM,
+    start: State,
+    actor: Actor,
+    critic: TwoHotHead,
+    running: Float[Array, ""],
+    *,
+    horizon: int,
+    lambda_: float,
+    scale_rate: float,
+    key: PRNGKeyArray,
+) -> Imagined:
+    """Dreams from M states, with lambda-returns that the critic itself bootstraps.
+
+    The discount is in what the model's continue head was taught: nothing else fades the future.
+
+    Args:
+        model: a constant here, like `start` and `actor`.
+        start: states of the model, with the masks of their bodies.
+        actor: that acts in the dreams.
+        critic: that is to be taught.
+        running: range of returns before these dreams.
+        horizon: dreamt steps.
+        lambda_: of the returns.
+        scale_rate: share by which the range of returns moves.
+        key: of actions and samples.
+    """
+    model, start, actor = jax.lax.stop_gradient((model, start, actor))
+    policy = lambda feature, key: (actor.sample(feature, start.act_mask, key)[0], None)
+    dream = imagine(model, start, policy, horizon=horizon, key=key)
+    feature = jax.lax.stop_gradient(dream.feature)
+    logits = critic.logits(feature)
+    value = jax.lax.stop_gradient(two_hot_mean(logits, critic.bins))
+    reward, cont = model.reward(feature[:, 1:]), jax.nn.sigmoid(model.cont_logit(feature))
+    returns = lambda_return(reward, cont[:, 1:], value, discount=1.0, lambda_=lambda_)
+    now = return_range(returns, 1)
+    rest = jax.lax.stop_gradient(
+        {
+            "action": dream.action,
+            "reward": reward,
+            "returns": returns,
+            "return_range": running + scale_rate * (now - running),
+        }
+    )
+    return Imagined(
+        feature=feature[:, :-1],
+        act_mask=start.act_mask,
+        logits=logits[:, :-1],
+        value=value[:, :-1],
+        weight=weight_from_start(cont),
+        **rest,
+    )
