@@ -11,7 +11,7 @@ from mrcom.core.types import Batch, Layout, Masks
 LAYOUT = Layout(("long", "short"), 5, 3)
 
 
-def agent(method: Method = MRCOM, behaviour: str = "imagination"):
+def agent(method: Method = MRCOM, behaviour: str | None = None):
     return build_agent(method, "debug", layout=LAYOUT, num_scenarios=6, behaviour=behaviour)
 
 

@@ -16,6 +16,7 @@ from mrcom.evaluate.open_loop import (
     open_loop,
     open_loop_errors,
     prediction_errors,
+    rescaled,
 )
 from mrcom.replay.prompts import make_prompts
 
@@ -42,8 +43,40 @@ def windows(length=7):
     prompts = make_prompts("none", num=3, layout=LAYOUT, window=2)
     return held_out_windows(
         moving_world(), LAYOUT, MASKS, prompts, np.random.default_rng(0),
-        per_scenario=4, context=2, length=length,
+        per_scenario=4, context=2, length=length - 5, horizon=5, seen=6,
     )  # fmt: skip
+
+
+def history(context, length, place="anywhere", dream=4, seen=6):
+    """Windows of a method that sees so much of the past, at places that no method decides."""
+    prompts = make_prompts("none", num=3, layout=LAYOUT, window=context)
+    return held_out_windows(
+        moving_world(), LAYOUT, MASKS, prompts, np.random.default_rng(1), per_scenario=9,
+        context=context, length=length, horizon=dream, seen=seen, place=place,
+    )  # fmt: skip
+
+
+def test_methods_of_all_windows_dream_at_the_same_places():
+    """Each has its own history before them: short, longer than there is, or all there was."""
+    several = [history(2, 3), history(0, 5), history(3, 80), history(0, 250, "start")]
+    lengths = [batch.reward.shape[1] for batch in several]
+    assert lengths == [2 + 3 + 4, 5 + 4, 3 + 6 + 4, 40]
+    for batch in several[1:]:
+        np.testing.assert_array_equal(batch.scenario, several[0].scenario)
+        for name in ("obs", "action", "reward"):
+            ours, theirs = getattr(batch, name), getattr(several[0], name)
+            np.testing.assert_array_equal(ours[:, -7:], theirs[:, -7:])
+
+
+def test_a_memory_from_the_first_step_on_gets_all_of_the_past_and_nothing_before():
+    batch = jax.device_get(history(0, 250, "start"))
+    beginning = np.argmax(batch.first, axis=1)
+    assert (batch.first.sum(axis=1) == 1).all() and len(set(beginning)) > 5
+    for row, first in enumerate(beginning):
+        assert not batch.obs[row, :first].any() and not batch.valid[row, :first].any()
+        assert batch.valid[row, first:].all()
+        whole = moving_world().obs[batch.scenario[row], : 40 - first]
+        np.testing.assert_array_equal(batch.obs[row, first:], whole)
 
 
 def perfect_dream(batch, horizon):
@@ -99,6 +132,20 @@ def test_a_perfect_model_has_no_error_at_any_horizon_in_any_body():
     np.testing.assert_allclose(errors["walker"].last_mse, steps**2 / 64, rtol=1e-5)
 
 
+def test_errors_do_not_depend_on_the_unit_that_a_model_dreams_in():
+    batch, unit = windows(), (MEAN.astype(np.float32), STD.astype(np.float32))
+    wrong = lambda mean, std: (np.asarray(batch.obs)[:, -5:] + 1 - mean) / std
+    errors = []
+    for mean, std in (unit, (unit[0] + 3, unit[1] * 2)):
+        rows = np.asarray(batch.body)
+        own = wrong(mean[rows][:, None], std[rows][:, None])[None]
+        pairs = [np.stack(pair) for pair in ((mean, unit[0]), (std, unit[1]))]
+        dreams = rescaled(Dreams(own, np.zeros(own.shape[:3])), batch, *pairs)
+        found = open_loop_errors(dreams, batch, LAYOUT, *unit, horizons=(1, 5))
+        errors.append([error.mse for error in found.values()])
+    np.testing.assert_allclose(errors[0], errors[1], rtol=1e-4)
+
+
 def test_a_model_cannot_look_ahead():
     def dream(batch, horizon):
         assert not batch.obs[:, -horizon:].any() and not batch.reward[:, -horizon:].any()
@@ -147,7 +194,7 @@ def test_what_the_past_does_not_hold_is_not_shown():
     prompts = make_prompts("none", num=3, layout=LAYOUT, window=2)
     batch = held_out_windows(
         moving_world(9), LAYOUT, MASKS, prompts, np.random.default_rng(0),
-        per_scenario=1, context=2, length=9,
+        per_scenario=1, context=2, length=4, horizon=5, seen=4,
     )  # fmt: skip
     dreams = dream_blindly(perfect_dream, batch, 5)
     (start,) = dreamt_starts(dreams, batch, np.array([0]), MEAN, STD, titles=["a"], num_obs=1)

@@ -6,11 +6,12 @@ import json
 import pytest
 from invented import LEVELS, invented_scores
 
+from mrcom.agents.cadm import CADM
 from mrcom.agents.mrcom import MRCOM
 from mrcom.agents.presets import budget
 from mrcom.cli.main import main
-from mrcom.core.errors import ConfigError
-from mrcom.evaluate.scores import append_scores
+from mrcom.core.errors import ConfigError, RunFolderError
+from mrcom.evaluate.scores import append_scores, read_scores
 from mrcom.report.comparison import compare
 from mrcom.scenarios.splits import split
 from mrcom.train.run_folder import create_run, open_run
@@ -73,6 +74,41 @@ def test_runs_of_another_protocol_or_without_a_difference_are_refused(tmp_path):
         compare([first, a_run(tmp_path / "c", ONE)])
     with pytest.raises(ConfigError, match="two runs at least"):
         compare([open_run(tmp_path / "a")])
+
+
+def test_a_behaviour_is_named_where_it_is_not_the_methods_own(tmp_path):
+    cadm = dataclasses.replace(ONE, method=CADM, behaviour="sac")
+    dreams = dataclasses.replace(cadm, behaviour="imagination")
+    folders = [a_run(tmp_path / str(k), run) for k, run in enumerate((ONE, cadm, dreams))]
+    names = [run.name for run in compare(folders).runs]
+    assert names == ["MrCoM", "CaDM", "CaDM, behaviour imagination"]
+
+
+def test_runs_that_were_judged_in_other_episodes_or_not_at_all_are_refused(tmp_path):
+    first, second = a_run(tmp_path / "a", ONE), a_run(tmp_path / "b", OTHER)
+    longer = [dataclasses.replace(s, budget="small") for s in invented_scores(levels=LEVELS)]
+    append_scores(second.scores_file, longer)
+    with pytest.raises(ConfigError, match="budgets tiny and small"):
+        compare([first, second])
+    second.scores_file.write_text("")
+    with pytest.raises(RunFolderError, match="is empty"):
+        compare([first, second])
+
+
+def test_a_target_without_a_score_in_one_seed_is_left_out_of_all(tmp_path):
+    folders = [
+        a_run(tmp_path / str(k), dataclasses.replace(config, seed=k % 2))
+        for k, config in enumerate((ONE, ONE, OTHER, OTHER))
+    ]
+    for folder in folders[::2]:
+        scores = read_scores(folder.scores_file)
+        at = scores[0].scenario
+        lost = [dataclasses.replace(s, normalised=None) for s in scores if s.scenario == at]
+        append_scores(folder.scores_file, lost)
+    tables = {table.title: table for table in compare(folders).tables}
+    table = tables["Normalised score over targets (0 random, 100 expert)"]
+    num = len({score.scenario for score in scores})
+    assert {row[-1] for row in table.groups[-1]} == {f"{num - 1} of {num}"}
 
 
 def test_the_command_prints_tables_or_json(tmp_path, capsys):

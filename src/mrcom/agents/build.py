@@ -19,13 +19,13 @@ def build_agent(
     layout: Layout,
     num_scenarios: int,
     observe_reward: bool = True,
-    behaviour: str = "imagination",
+    behaviour: str | None = None,
     updates: int = 0,
 ) -> Agent:
     """The agent of a method.
 
     Args:
-        behaviour: what learns to act: `imagination` or `sac`.
+        behaviour: what learns to act: `imagination` or `sac`; by default the method's own.
         updates: that it will make in all, if known: its learning rate falls over them.
 
     Raises:
@@ -40,7 +40,7 @@ def build_agent(
         layout=layout,
         num_scenarios=num_scenarios,
         observe_reward=observe_reward,
-        behaviour=behaviour,
+        behaviour=behaviour or behaviour_of(method.family),
         updates=updates,
     )
 
@@ -54,6 +54,11 @@ def method_named(name: str) -> Method:
     if name not in METHODS:
         raise unknown("method", name, METHODS)
     return METHODS[name]
+
+
+def behaviour_of(family: str) -> str:
+    """What learns to act in the methods of a family, if nobody asks for anything else."""
+    return BEHAVIOUR.get(family, "imagination")
 
 
 def _mrcom(
@@ -85,6 +90,9 @@ METHODS: dict[str, Method] = {
     "sac-told": model_free.SAC_TOLD,
 }
 """The methods by the names that the command line knows."""
+
+BEHAVIOUR = {"cadm": "sac", "sac": "sac"}
+"""What learns to act in families where it is not the actor-critic in dreams."""
 
 BUILDERS: dict[str, Callable[..., Agent]] = {
     "mrcom": _mrcom,

@@ -239,10 +239,15 @@ def build(
     """The agent of this method at a size; its rates do not fall, however many updates follow.
 
     Raises:
-        ConfigError: no such size, or a part that it does not know.
+        ConfigError: no such size, a part that it does not know, or a behaviour that needs a model.
     """
     if size not in SIZES:
         raise unknown("size", size, SIZES)
+    if behaviour != "sac":
+        raise ConfigError(
+            f"{method.name} has no world model to dream with: behaviour={behaviour!r} must be "
+            f"'sac'."
+        )
     chosen = SIZES[size]
     rate, actor = chosen.rate, ActorConfig(units=chosen.units)
     sac = SACConfig(actor=actor, units=chosen.units, actor_rate=rate, critic_rate=rate)

@@ -1,6 +1,7 @@
 """A frozen world model as a Gymnasium vector environment, for any library's agents."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, final
 
 import equinox as eqx
@@ -18,6 +19,9 @@ from mrcom.models.world_model import AbstractWorldModel, DreamContext, State
 
 SEEN = ("feature", "observation")
 
+Expected = Callable[[State, Float[Array, "N F"]], tuple[Float[Array, "N O"], Any]]
+"""Mean normalised observation, and anything else, of features in dreams of N states."""
+
 
 @dataclasses.dataclass(frozen=True)
 class DreamEnvConfig:
@@ -29,7 +33,7 @@ class DreamEnvConfig:
     """Steps until a dream is cut off; models are not to be trusted for longer than they were
     tested for."""
     seen: str = "feature"
-    """`feature`: the model's own state; `observation`: the decoded one, normalised, without
+    """`feature`: the model's own state; `observation`: the expected one, normalised, without
     padding."""
     dream_context: DreamContext = "push"
     """Whether dreamt steps enter the context."""
@@ -67,15 +71,19 @@ class DreamEnv(VectorEnv):
         obs_mask: Float[np.ndarray, " O"],
         act_mask: Float[np.ndarray, " A"],
         config: DreamEnvConfig | None = None,
+        *,
+        expected: Expected | None = None,
     ):
         """Wrap a model.
 
         Every leaf of `starts` has a leading axis of states, of which resets choose one at random.
-        The masks are those of the scenario.
+        The masks are those of the scenario. Without `expected`, observations are what the model
+        decodes, in the unit that it was trained on.
         """
         self.config = config or DreamEnvConfig()
         self.num_envs = self.config.num_envs
         self._model, self._starts = model, starts
+        self._expected = eqx.Partial(_decode, model) if expected is None else expected
         self._num_starts = len(jax.tree.leaves(starts)[0])
         self._obs_at, self._act_at = np.flatnonzero(obs_mask), np.flatnonzero(act_mask)
         self._act_width = len(act_mask)
@@ -138,7 +146,7 @@ class DreamEnv(VectorEnv):
     def _seen(self, feature: Float[Array, "N F"]) -> Float[np.ndarray, "N V"]:
         if self.config.seen == "feature":
             return np.array(feature, np.float32)
-        seen = _decode(self._model, feature, self._state.body)
+        seen, _ = _look(self._expected, self._state, feature)
         return np.array(seen, np.float32)[:, self._obs_at]
 
 
@@ -152,11 +160,17 @@ def _feature(model: AbstractWorldModel, state: State) -> Float[Array, "N F"]:
     return model.feature(state)
 
 
-@eqx.filter_jit
 def _decode(
-    model: AbstractWorldModel, feature: Float[Array, "N F"], body: Int[Array, " N"] | None
-) -> Float[Array, "N O"]:
-    return model.decode(feature, body)
+    model: AbstractWorldModel, state: State, feature: Float[Array, "N F"]
+) -> tuple[Float[Array, "N O"], None]:
+    return model.decode(feature, state.body), None
+
+
+@eqx.filter_jit
+def _look(
+    expected: Expected, state: State, feature: Float[Array, "N F"]
+) -> tuple[Float[Array, "N O"], Any]:
+    return expected(state, feature)
 
 
 @eqx.filter_jit

@@ -14,9 +14,10 @@ class Adapt:
 
     run: Run
     learner: Annotated[
-        Literal["sac", "imagination"],
+        Literal["sac", "imagination", "ppo"],
         tyro.conf.arg(
-            help="SAC on real and dreamt steps, or the actor-critic of training, in dreams alone."
+            help="SAC on real and dreamt steps, the actor-critic of training in dreams alone, or "
+            "PPO on real steps alone."
         ),
     ] = "sac"
     policy_init: Annotated[

@@ -1,6 +1,7 @@
 """`mrcom demo`: the main job from start to end."""
 
 import dataclasses
+import json
 import pathlib
 from typing import Annotated
 
@@ -36,29 +37,72 @@ class _One:
     resume: pathlib.Path | None = None
 
 
+PLAN = "demo.json"
+"""What a demo of several methods was asked for, beside their folders."""
+SETTINGS = ("seed", "budget", "size", "methods")
+"""What it holds."""
+
+
 def run(options: Demo) -> int | None:
     """Run the command."""
     from mrcom.agents.build import METHODS, method_named
     from mrcom.cli.options import place_of_run
 
-    names = tuple(METHODS) if options.methods == ("all",) else options.methods
+    names = tuple(METHODS) if options.methods == ("all",) else tuple(dict.fromkeys(options.methods))
     for name in names:
         method_named(name)
+    options = dataclasses.replace(options, methods=names)
     path, resume = place_of_run(options.run_dir, options.resume, "demo")
-    if len(names) == 1:
+    if len(names) == 1 and not (resume and (path / PLAN).is_file()):
         _demo(options, names[0], path, resume=resume)
         return None
     from mrcom.cli.report import print_tables
     from mrcom.report.comparison import compare
-    from mrcom.train.run_folder import check_writable, open_run
+    from mrcom.train.run_folder import open_run
 
-    check_writable(path)
+    options = _resumed(options, path) if resume else _begun(options, path)
+    names = options.methods
     print(_time_needed(names, options.budget), flush=True)
     for name in names:
         # A method that was not begun when the rest was interrupted starts now.
         _demo(options, name, path / name, resume=resume and (path / name).exists())
     print_tables(compare([open_run(path / name) for name in names]).tables)
     return None
+
+
+def _begun(options: Demo, path: pathlib.Path) -> Demo:
+    """Write down what was asked for: methods that are not begun in time need it later."""
+    from mrcom.core.errors import RunFolderError
+    from mrcom.train.run_folder import check_writable, write_json
+
+    if path.is_dir() and any(path.iterdir()):
+        raise RunFolderError(
+            f"{path} exists already; go on with it by --resume {path}, or choose another --run-dir."
+        )
+    check_writable(path)
+    write_json(path / PLAN, {name: getattr(options, name) for name in SETTINGS})
+    return options
+
+
+def _resumed(options: Demo, path: pathlib.Path) -> Demo:
+    """What was asked for when the demo was begun; what is given now must agree with it."""
+    from mrcom.core.errors import RunFolderError
+
+    try:
+        plan = json.loads((path / PLAN).read_text())
+        stored = {name: plan[name] for name in SETTINGS} | {"methods": tuple(plan["methods"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(
+            f"{path} is not the folder of a demo of several methods: its {PLAN} cannot be read."
+        ) from error
+    for name in SETTINGS:
+        given = getattr(options, name)
+        if given not in (getattr(Demo(), name), stored[name]):
+            raise RunFolderError(
+                f"The demo in {path} has {name}={stored[name]!r}, not {given!r}; resume it with "
+                f"the same settings or start a new one with another --run-dir."
+            )
+    return dataclasses.replace(options, **stored)
 
 
 def _demo(options: Demo, method: str, path: pathlib.Path, *, resume: bool) -> None:

@@ -26,8 +26,12 @@ ObservationKind = Annotated[
     tyro.conf.arg(help="Noise, extra dimensions or masks on what is observed."),
 ]
 BehaviourKind = Annotated[
-    Literal["imagination", "sac"],
-    tyro.conf.arg(help="What learns to act: in dreams, or SAC on features of replayed steps."),
+    Literal["imagination", "sac"] | None,
+    tyro.conf.arg(
+        help="What learns to act: imagination (in dreams) or sac (SAC on features of replayed "
+        "steps); that of the method by default.",
+        metavar="NAME",
+    ),
 ]
 PromptKind = Annotated[
     Literal["expert", "own", "none"],

@@ -25,8 +25,10 @@ from mrcom.evaluate.open_loop import (
     dream_blindly,
     held_out_windows,
     open_loop_errors,
+    rescaled,
 )
 from mrcom.evaluate.scores import append_scores
+from mrcom.replay.normaliser import empty_normaliser
 from mrcom.report.run_report import dreams_folder, open_loop_file
 from mrcom.scenarios.bodies import body as body_named
 from mrcom.scenarios.observation import PLAIN
@@ -39,6 +41,7 @@ from mrcom.train.adapted import (
     adapted_names,
     adapted_policy,
     adapted_record,
+    policy_size,
     prompts_of_rows,
     same_adaptation,
     save_adapted,
@@ -71,6 +74,10 @@ CONTROL = AdaptConfig(
 
 DREAMT = 8
 """Dreams whose mean is the model's prediction."""
+SEEN = 64
+"""Real steps before every dream, of every method: the longest windows that any learns from."""
+AT_ONCE = 65536
+"""Steps that are filtered at once; more of them, such as whole episodes, would fill memory."""
 
 
 def adaptation(name: str, *, policy_init: str, **choices: str) -> AdaptConfig:
@@ -93,7 +100,7 @@ def measure_open_loop(run: Run, budget: Budget) -> None:
 
     A method without a world model predicts nothing. Half of the trajectories are the experts',
     half have random actions: the same for every method that is compared, whatever its own
-    behaviour is like.
+    behaviour is like. So are the places that dreams begin at, each method with its own history.
     """
     if not isinstance(run.agent, WorldModelAgent):
         return
@@ -103,14 +110,15 @@ def measure_open_loop(run: Run, budget: Budget) -> None:
     seed = _seed(run, "open_loop")
     prompt = prompts_for(run.config, run.agent, worlds, seed=seed)
     amount = {"num_steps": budget.evaluation_steps, "seed": seed}
-    statistics = run.experience.normaliser.mean, run.experience.normaliser.std
-    context, longest = run.agent.windows.context, max(HORIZONS)
+    own, held = run.experience.normaliser, empty_normaliser(worlds.layout)
+    windows, longest = run.agent.windows, max(HORIZONS)
     batches = {}
     for source in ("expert", "random"):
         if source == "expert":
             steps = collect_with_experts(simulator, worlds, **amount)
         else:
             steps = collect_random(simulator, worlds, **amount)
+        held = held.updated(steps.obs, worlds.masks)
         batches[source] = held_out_windows(
             steps,
             worlds.layout,
@@ -118,13 +126,18 @@ def measure_open_loop(run: Run, budget: Budget) -> None:
             prompt,
             named_generator(seed, "windows", source),
             per_scenario=max(1, 256 // len(worlds.scenarios)),
-            context=context,
-            length=min(run.agent.windows.length, budget.evaluation_steps - longest) + longest,
+            context=windows.context,
+            length=windows.length,
+            horizon=longest,
+            seen=min(SEEN, (budget.evaluation_steps - longest) // 2),
+            place=windows.place,
         )
     both = jax.tree.map(lambda *parts: jnp.concatenate(parts), *batches.values())
     dream = _dreamer(run, seed)
     dreams = dream_blindly(dream, both, longest)
-    errors = open_loop_errors(dreams, both, worlds.layout, *statistics)
+    # The unit is that of the held-out trajectories, the same for every method.
+    dreams = rescaled(dreams, both, np.stack([own.mean, held.mean]), np.stack([own.std, held.std]))
+    errors = open_loop_errors(dreams, both, worlds.layout, held.mean, held.std)
     write_json(open_loop_file(run.folder), to_json(errors))
     _keep_dreams(run, dream, batches["expert"], worlds.scenarios, longest)
 
@@ -149,7 +162,16 @@ def adapt_run(run: Run, config: AdaptConfig, budget: Budget, *, seed: int) -> No
     title = f"{config.name}: {len(scenarios)} targets"
     with Log(run.folder.metrics_file) as log, progress(title, total=amount.steps) as bar:
         found = adapt(
-            run.agent, run.state, worlds, views, config, amount, seed=seed, log=log, bar=bar
+            run.agent,
+            run.state,
+            worlds,
+            views,
+            config,
+            amount,
+            seed=seed,
+            log=log,
+            bar=bar,
+            size=policy_size(run, config),
         )
     save_adapted(run, found, record)
 
@@ -219,10 +241,17 @@ def _dreamer(run: Run, seed: int) -> Any:
     key = named_keys(root_key(seed), "open_loop").open_loop
 
     def dream(batch: Batch, horizon: int) -> Dreams:
-        obs, reward = dreaming(run.agent).predict_open_loop(
-            run.state, batch, horizon=horizon, num_samples=DREAMT, key=key
-        )
-        return Dreams(np.asarray(obs), np.asarray(reward))
+        num, length = batch.reward.shape
+        parts, rows = [], max(1, AT_ONCE // length)
+        for first in range(0, num, rows):
+            some = jax.tree.map(lambda leaf, at=first: leaf[at : at + rows], batch)
+            own = jax.random.fold_in(key, first)
+            parts.append(
+                dreaming(run.agent).predict_open_loop(
+                    run.state, some, horizon=horizon, num_samples=DREAMT, key=own
+                )
+            )
+        return Dreams(*[np.concatenate(part, axis=1) for part in zip(*parts, strict=True)])
 
     return dream
 

@@ -41,7 +41,7 @@ class Train:
     )
     reward: RewardKind = "track"
     observation: ObservationKind = "plain"
-    behaviour: BehaviourKind = "imagination"
+    behaviour: BehaviourKind = None
     prompt: PromptKind = "expert"
     observe_reward: Annotated[
         bool, tyro.conf.arg(help="Whether agents see the last reward; no as in the equations.")
@@ -68,7 +68,7 @@ def config_of(options: Any) -> "RunConfig":
     Raises:
         ConfigError: an unknown name or a value out of range.
     """
-    from mrcom.agents.build import method_named
+    from mrcom.agents.build import behaviour_of, method_named
     from mrcom.agents.method import without
     from mrcom.agents.presets import budget
     from mrcom.scenarios.bodies import body
@@ -88,7 +88,7 @@ def config_of(options: Any) -> "RunConfig":
         reward=given.reward,
         observation=given.observation,
         observe_reward=given.observe_reward,
-        behaviour=given.behaviour,
+        behaviour=given.behaviour or behaviour_of(method_named(given.method).family),
         prompt=given.prompt,
     )
 

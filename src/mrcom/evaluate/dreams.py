@@ -12,6 +12,9 @@ from mrcom.core.errors import RunFolderError
 from mrcom.core.types import Batch
 from mrcom.evaluate.open_loop import Dreams
 
+PAST = 64
+"""Real steps before a moment that are kept at most."""
+
 
 @dataclasses.dataclass(frozen=True)
 class DreamtStart:
@@ -57,7 +60,7 @@ def dreamt_starts(
     host, num_dreamt = jax.device_get(batch), dreams.obs.shape[2]
     starts = []
     for row, title in zip(rows, titles, strict=True):
-        body, seen = host.body[row], host.valid[row, :-num_dreamt] > 0
+        body, seen = host.body[row], np.flatnonzero(host.valid[row, :-num_dreamt] > 0)[-PAST:]
         obs = dreams.obs[:, row] * std[body] + mean[body]
         starts.append(
             DreamtStart(

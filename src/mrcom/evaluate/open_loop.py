@@ -13,7 +13,7 @@ from mrcom.core.errors import ConfigError, TrainingDivergedError
 from mrcom.core.types import Batch, Layout, Masks, Prompt, Steps
 from mrcom.replay.normaliser import normalise
 from mrcom.replay.store import Store
-from mrcom.replay.windows import sample_batch
+from mrcom.replay.windows import draw_windows, gather
 
 HORIZONS = (1, 5, 10, 25)
 
@@ -157,7 +157,7 @@ def open_loop_errors(
         dreams: of the windows' last steps, as `dream_blindly` gives them.
         batch: the windows, raw units, with everything in them.
         layout: order of the bodies.
-        mean: of the observations the model was trained on.
+        mean: of the observations whose deviation is the unit, which the dreams have too.
         std: likewise.
         horizons: steps ahead.
     """
@@ -190,6 +190,22 @@ def open_loop(
     return open_loop_errors(dreams, batch, layout, mean, std, horizons=horizons)
 
 
+def rescaled(
+    dreams: Dreams,
+    batch: Batch,
+    mean: Float[np.ndarray, "2 bodies O"],
+    std: Float[np.ndarray, "2 bodies O"],
+) -> Dreams:
+    """Dreams in other units: normalised by the first row of statistics, then by the second.
+
+    Every method normalises by its own experience, so its own unit would be no common measure.
+    """
+    body, mask = np.asarray(batch.body), np.asarray(batch.obs_mask)[:, None]
+    (mean, to_mean), (std, to_std) = (rows[:, body][:, :, None] for rows in (mean, std))
+    obs = np.clip((dreams.obs * std + mean - to_mean) / to_std, -10.0, 10.0) * mask
+    return Dreams(obs, dreams.reward)
+
+
 def held_out_windows(
     steps: Steps,
     layout: Layout,
@@ -200,9 +216,14 @@ def held_out_windows(
     per_scenario: int,
     context: int,
     length: int,
+    horizon: int,
+    seen: int,
     place: Literal["anywhere", "start"] = "anywhere",
 ) -> Batch:
     """Windows of trajectories that no model was trained on, equally many of each.
+
+    Where dreams begin depends on `rng`, `per_scenario`, `horizon` and `seen` alone: methods whose
+    own windows are long or short, anywhere or at the start, are compared at the same places.
 
     Args:
         steps: one trajectory of each scenario.
@@ -212,23 +233,21 @@ def held_out_windows(
         rng: the only source of randomness.
         per_scenario: windows of each.
         context: steps W before the first that the model corrects itself on.
-        length: steps the model corrects itself on, at least 1, and then those it dreams.
-        place: where in a trajectory these may begin.
+        length: steps the model corrects itself on, of which it gets at most `seen`.
+        horizon: steps it dreams then; the last of every window.
+        seen: real steps that precede every dream, at least 1.
+        place: whether the model was trained anywhere, or from the first step on; then it corrects
+            itself on all steps since the trajectory's first. What would lie before that is empty.
     """
     num, longest = steps.reward.shape
     store = Store(num, layout, steps=longest, capacity=1)
     store.add(np.arange(num), steps)
-    return sample_batch(
-        store,
-        masks,
-        prompts,
-        rng,
-        num_scenarios=num,
-        per_scenario=per_scenario,
-        context=context,
-        length=length,
-        place=place,
+    drawn = draw_windows(
+        store, rng, num_scenarios=num, per_scenario=per_scenario, length=seen + horizon
     )
+    own = longest - horizon if place == "start" else min(length, seen)
+    windows = dataclasses.replace(drawn, start=drawn.start + seen - own)
+    return gather(store, masks, prompts, windows, context=context, length=own + horizon)
 
 
 def normalised_windows(

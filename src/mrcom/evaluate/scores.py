@@ -162,7 +162,7 @@ def score_matrix(scores: Sequence[Score], *, field: str = "normalised") -> Score
     """One method's scores: means over episodes where there are several runs.
 
     Of a single run every episode is a row: intervals then say how well it was measured, not
-    how another run would fare. A scenario without a normalised score is left out.
+    how another run would fare. A scenario that lacks a normalised score anywhere is left out.
 
     Raises:
         ConfigError: nothing to aggregate, several methods, or a row without one of the
@@ -171,7 +171,8 @@ def score_matrix(scores: Sequence[Score], *, field: str = "normalised") -> Score
     methods = sorted({score.method for score in scores})
     if len(methods) != 1:
         raise ConfigError(f"A matrix is of one method, got {', '.join(methods) or 'none'}.")
-    scores = [score for score in scores if getattr(score, field) is not None]
+    missing = {score.scenario for score in scores if getattr(score, field) is None}
+    scores = [score for score in scores if score.scenario not in missing]
     if not scores:
         raise ConfigError(f"No score of {methods[0]!r} has a {field}.")
     unit = "run" if len({score.seed for score in scores}) > 1 else "episode"

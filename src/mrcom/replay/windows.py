@@ -120,17 +120,16 @@ def gather(
     valid = np.ones(time.shape, np.float32)
     row, column = np.nonzero(time < 0)
     if len(row):
+        for array in (*steps.values(), valid, ends):
+            array[row, column] = 0
         # The prompt's last step stands right before the episode's first.
         place = prompts.valid.shape[1] + time[row, column]
-        there = (place >= 0).astype(np.float32)
-        chosen = windows.scenario[row], np.maximum(place, 0)
-        valid[row, column] = np.asarray(prompts.valid)[chosen] * there
+        row, column, place = (array[place >= 0] for array in (row, column, place))
+        chosen = windows.scenario[row], place
+        valid[row, column] = shown = np.asarray(prompts.valid)[chosen]
         for name, array in steps.items():
             fill = np.asarray(getattr(prompts, name))[chosen]
-            array[row, column] = np.where(
-                valid[row, column].reshape(-1, *[1] * (fill.ndim - 1)) > 0, fill, 0
-            )
-        ends[row, column] = False
+            array[row, column] = np.where(shown.reshape(-1, *[1] * (fill.ndim - 1)) > 0, fill, 0)
     arrays = steps | {
         "is_terminal": ends,
         "first": time == 0,

@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mrcom.core.errors import ConfigError
+from mrcom.agents.build import behaviour_of
+from mrcom.core.errors import ConfigError, RunFolderError
 from mrcom.evaluate.open_loop import OpenLoopErrors
 from mrcom.evaluate.scores import Score, read_scores, select
 from mrcom.report.run_report import read_open_loop
@@ -14,8 +15,9 @@ from mrcom.train.run_folder import RunFolder
 
 PROTOCOL = ("split", "budget", "bodies", "reward", "observation")
 """What runs must share, or a gap between them is not the method's."""
-VARIED = ("size", "behaviour", "prompt", "observe_reward")
-"""What may differ besides the method; named wherever it does."""
+VARIED = ("size", "prompt", "observe_reward")
+"""What may differ besides the method; named wherever it does. A behaviour is named where it is not
+the method's own."""
 SHARED = ("random", "expert", "sac")
 """Policies that owe nothing to a world model: one row for all runs."""
 
@@ -69,7 +71,7 @@ def compare(folders: Sequence[RunFolder]) -> Comparison:
 
     Raises:
         ConfigError: fewer than two runs, two that cannot be told apart, or two whose scenarios,
-            budget or observations differ.
+            budget, observations or evaluated episodes differ.
         RunFolderError: a run was not evaluated.
     """
     if len(folders) < 2:
@@ -86,10 +88,12 @@ def compare(folders: Sequence[RunFolder]) -> Comparison:
     runs = []
     for folder, config in zip(folders, configs, strict=True):
         choices = [f"{key.replace('_', ' ')} {_short(config[key])}" for key in varied]
+        if config["behaviour"] != behaviour_of(config["method"]["family"]):
+            choices.append(f"behaviour {config['behaviour']}")
         name = ", ".join([config["method"]["name"], *choices])
-        scores = read_scores(folder.scores_file)
-        last = select(scores, budget=scores[-1].budget)
-        runs.append(Compared(name, config["seed"], tuple(last), read_open_loop(folder)))
+        scores = _last_scores(folder)
+        runs.append(Compared(name, config["seed"], scores, read_open_loop(folder)))
+        _check_targets(folders[0], runs[0], folder, runs[-1])
     seen: set[tuple[str, int]] = set()
     for folder, run in zip(folders, runs, strict=True):
         if (run.name, run.seed) in seen:
@@ -124,6 +128,25 @@ def prediction_table(runs: Sequence[Compared]) -> Table:
         notes=("Held-out scenarios; below 1 the model is better.",),
         text_columns=2,
     )
+
+
+def _last_scores(folder: RunFolder) -> tuple[Score, ...]:
+    scores = read_scores(folder.scores_file)
+    if not scores:
+        raise RunFolderError(f"{folder.scores_file} is empty. Run `mrcom evaluate` first.")
+    return tuple(select(scores, budget=scores[-1].budget))
+
+
+def _check_targets(first: RunFolder, one: Compared, second: RunFolder, other: Compared) -> None:
+    """Raise where two runs were not evaluated in the same episodes."""
+    asked = [{(s.budget, s.scenario, s.episode) for s in run.scores} for run in (one, other)]
+    if asked[0] != asked[1]:
+        budgets = [run.scores[0].budget for run in (one, other)]
+        raise ConfigError(
+            f"{first.path} and {second.path} cannot be compared: they were last evaluated in other "
+            f"scenarios or episodes (budgets {budgets[0]} and {budgets[1]}). Evaluate both with "
+            f"the same --budget."
+        )
 
 
 def _short(value: Any) -> str:

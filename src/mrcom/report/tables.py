@@ -163,7 +163,8 @@ def _target_rows(scores: Sequence[Score], target: Target) -> tuple[tuple[str, ..
 
 
 def _aggregate_row(label: str, method: str, scores: Sequence[Score]) -> tuple[str, ...]:
-    known = [score for score in scores if score.normalised is not None]
+    missing = {score.scenario for score in scores if score.normalised is None}
+    known = [score for score in scores if score.scenario not in missing]
     num_targets = len(targets_of(scores))
     counted = f"{len(targets_of(known))} of {num_targets}"
     if not known:

@@ -16,6 +16,7 @@ from mrcom.core.rng import named_generator, named_keys, root_key
 from mrcom.train.adapt_config import AdaptConfig, Amount
 from mrcom.train.adapt_imagination import ImaginationLearner
 from mrcom.train.adapt_learner import Chunk, TargetLearner
+from mrcom.train.adapt_ppo import PPOLearner
 from mrcom.train.adapt_sac import SacLearner
 from mrcom.train.log import Counters, Log
 from mrcom.train.settings import Worlds
@@ -44,6 +45,7 @@ def adapt(
     seed: int,
     log: Log,
     bar: Bar,
+    size: ActorConfig | None = None,
 ) -> Adapted:
     """Policies for all scenarios of `worlds`, each from its own real steps.
 
@@ -53,12 +55,14 @@ def adapt(
     Args:
         views: what the policies read; dreams need the model's states too.
         seed: of everything random here.
+        size: of the policies; that of the behaviour by default.
 
     Raises:
         TrainingDivergedError: a target's simulation or its model's loss diverged.
     """
     num = len(worlds.scenarios)
-    learner = _learner(agent, state, views, config)
+    config = sized(config, agent.actor(state).config if size is None else size)
+    learner = _learner(agent, views, config)
     targets = Targets(worlds, views, config, amount, seed=seed)
     keys = named_keys(root_key(seed), "act", "learners")
     width = targets.now.feature.shape[-1]
@@ -116,10 +120,11 @@ def sized(config: AdaptConfig, actor: ActorConfig) -> AdaptConfig:
     )
 
 
-def _learner(agent: Agent, state: Any, views: Views, config: AdaptConfig) -> TargetLearner:
-    config = sized(config, agent.actor(state).config)
+def _learner(agent: Agent, views: Views, config: AdaptConfig) -> TargetLearner:
     if config.learner == "imagination":
         return ImaginationLearner(agent, config)
+    if config.learner == "ppo":
+        return PPOLearner(agent, config.ppo, config.sac.actor, config.policy_init)
     return SacLearner(agent, config, views.policy.shown)
 
 

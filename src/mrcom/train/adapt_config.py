@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from mrcom.behaviour.actor_critic import ActorCriticConfig
 from mrcom.behaviour.sac import SACConfig
 from mrcom.core.errors import ConfigError, unknown
+from mrcom.train.adapt_ppo import PolicyOptimisation
 
 RESERVED = ("random", "expert", "behaviour")
 """What scores call policies that are no adaptation."""
@@ -41,7 +42,7 @@ class AdaptConfig:
     """How tables call the result."""
     learner: str = "sac"
     """`sac` learns from real and dreamt steps, `imagination` from dreams alone: the actor-critic
-    of training, continued."""
+    of training, continued. `ppo` learns from real steps alone, each used once."""
     policy_init: str = "behaviour"
     """`behaviour` starts from what was learnt in training, `scratch` from nothing."""
     reads: str = "feature"
@@ -65,9 +66,12 @@ class AdaptConfig:
     """Updates of a target's own model before each chunk of updates, at the rate that training
     ended with."""
     sac: SACConfig = SACConfig()
-    """SAC; actor and critics get the size of the actor that training left."""
+    """SAC; policies of features, and their critics, get the size of the actor that training left,
+    those of observations a size of their own."""
     imagination: ImaginationConfig = ImaginationConfig()
     """The actor-critic in dreams."""
+    ppo: PolicyOptimisation = PolicyOptimisation()
+    """Proximal policy optimisation."""
 
     def __post_init__(self):
         if self.name in RESERVED or not re.fullmatch(r"\w[\w.-]*", self.name):
@@ -75,7 +79,7 @@ class AdaptConfig:
             near = re.sub(r"[^\w.-]+", "-", self.name).strip("-.") or "adapted"
             near = f"{near}-adapted" if near in RESERVED else near
             raise ConfigError(f"name={self.name!r} {taken}; the nearest that will do is {near!r}.")
-        _one_of("learner", self.learner, ("sac", "imagination"))
+        _one_of("learner", self.learner, ("sac", "imagination", "ppo"))
         if self.policy_init not in ("behaviour", "scratch"):
             raise ConfigError(
                 f"policy_init={self.policy_init!r} must be one of behaviour, scratch."
@@ -97,7 +101,7 @@ class AdaptConfig:
     @property
     def dreams_at_all(self) -> bool:
         """Whether anything is dreamt."""
-        return self.learner == "imagination" or self.real_share < 1
+        return self.learner == "imagination" or (self.learner == "sac" and self.real_share < 1)
 
     def _check_pairs(self) -> None:
         if self.reads == "observation" and self.learner == "imagination":

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mrcom.agents.agent import dreaming
-from mrcom.behaviour.policy import Actor
+from mrcom.agents.model_free import SIZES
+from mrcom.behaviour.policy import Actor, ActorConfig
 from mrcom.core.config import from_json, to_json
 from mrcom.core.errors import CheckpointError
 from mrcom.core.rng import root_key
@@ -42,6 +43,16 @@ def adapted_names(run: Run) -> list[str]:
     """The adaptations that are finished."""
     folders = sorted((run.folder.path / "adapted").glob("*"))
     return [folder.name for folder in folders if Checkpoints(folder).steps()]
+
+
+def policy_size(run: Run, config: AdaptConfig) -> ActorConfig:
+    """Of an adaptation's policy: the behaviour's, where it reads what that reads.
+
+    One of observations owes nothing to the method, so it is the same in every method's runs.
+    """
+    if config.reads == "feature":
+        return run.agent.actor(run.state).config
+    return ActorConfig(units=SIZES.get(run.config.size, SIZES["full"]).units)
 
 
 def views_of(
@@ -107,7 +118,7 @@ def adapted_policy(
         if row not in record.targets:
             raise CheckpointError(f"The policies in {kept.folder} were not made for {row.name}.")
     which, num = np.array([record.targets.index(row) for row in rows]), len(record.targets)
-    size = run.agent.actor(run.state).config
+    size = policy_size(run, record.config)
     one = Actor(meta["width"], run.worlds.layout.act, size, key=root_key(0))
     actors: Any = jax.tree.map(lambda leaf: jnp.stack([leaf] * num), one)
     if record.config.model == "finetune":

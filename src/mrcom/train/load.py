@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
+import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Float
@@ -136,8 +137,10 @@ class LoadedRun:
         view = LatentView(run.agent, run.state, worlds.masks, prompt)
         _, memory = view.follow(steps.obs, steps.action, steps.reward)
         visited = jax.tree.map(lambda leaf: leaf[0], view.states(memory))
-        model, masks = dreaming(run.agent).model(run.state), worlds.masks
-        return DreamEnv(model, visited, masks.obs[0], masks.act[0], config)
+        agent, masks = dreaming(run.agent), (worlds.masks.obs[0], worlds.masks.act[0])
+        # What models decode is in a unit of their own, such as the symlog.
+        expected = eqx.Partial(agent.expected, run.state)
+        return DreamEnv(agent.model(run.state), visited, *masks, config, expected=expected)
 
 
 def load(path: str | pathlib.Path) -> LoadedRun:
