@@ -37,7 +37,7 @@ update = eqx.filter_jit(lambda model, *given: model.update(*given))
 
 
 def begin(model, batch=BATCH):
-    return initial(model, prompt_of(batch), batch.obs_mask, batch.act_mask, batch.body, batch.told)
+    return initial(model, prompt_of(batch), batch.obs_mask, batch.act_mask, batch.body)
 
 
 def at(batch, step, noise=None):

@@ -30,6 +30,7 @@ def batch_of(agent, rng, rows=4):
         valid=jnp.ones((rows, steps)),
         obs_mask=jnp.ones((rows, 3)),
         act_mask=jnp.ones((rows, 2)),
+        told=jnp.zeros((rows, 3)),
         scenario=jnp.arange(rows),
         body=jnp.zeros(rows, jnp.int32),
         expert=jnp.zeros(rows, bool),

@@ -37,6 +37,7 @@ def windows(seed, length):
         valid=jnp.ones((ROWS, length)),
         obs_mask=jnp.ones((ROWS, 2)),
         act_mask=jnp.ones((ROWS, 1)),
+        told=jnp.zeros((ROWS, 3)),
         scenario=jnp.arange(ROWS) % 2,
         body=jnp.zeros(ROWS, jnp.int32),
         expert=jnp.zeros(ROWS, bool),

@@ -42,6 +42,7 @@ def meta_episodes(seed, rows=ROWS):
         valid=jnp.ones((rows, LENGTH)),
         obs_mask=jnp.ones((rows, 1)),
         act_mask=jnp.ones((rows, 1)),
+        told=jnp.zeros((rows, 3)),
         scenario=jnp.arange(rows, dtype=jnp.int32) % 2,
         body=jnp.zeros(rows, jnp.int32),
         expert=jnp.zeros(rows, bool),
