@@ -330,3 +330,10 @@ def test_a_default_on_the_page_is_the_default_in_the_code():
     for kind, field, value in found:
         fields = {f.name: f for f in dataclasses.fields(kinds[kind])}
         assert fields[field].default == ast.literal_eval(value), f"{kind}.{field}"
+
+
+def test_a_single_task_fills_the_batch_with_windows_of_itself():
+    layout = Layout(("walker",), 24, 6)
+    alone, several = (build(DREAMER, "1M", layout=layout, num_scenarios=n) for n in (1, 20))
+    assert alone.windows.rows(1) == several.windows.rows(20) == 16
+    assert alone.windows.per_scenario == 16 and several.windows.per_scenario == 1

@@ -178,7 +178,13 @@ def build(
         )
     config = SIZES[size]
     model = dataclasses.replace(config.model, observe_reward=observe_reward)
-    return Dreamer(method, dataclasses.replace(config, model=model), layout, num_scenarios)
+    windows = config.windows
+    if num_scenarios < windows.scenarios:
+        # The batch keeps its size: a single task fills it with windows of one scenario.
+        each = windows.scenarios * windows.per_scenario // num_scenarios
+        windows = dataclasses.replace(windows, scenarios=num_scenarios, per_scenario=each)
+    config = dataclasses.replace(config, model=model, windows=windows)
+    return Dreamer(method, config, layout, num_scenarios)
 
 
 def loss_of(
