@@ -20,9 +20,35 @@ def cell(**changes):
 
 def test_a_block_linear_is_a_matrix_with_blocks_on_its_diagonal():
     linear = BlockLinear(3, 2, 4, key=root_key(0))
-    x = jax.random.normal(root_key(1), (5, 3, 2))
+    x = jax.random.normal(root_key(1), (5, 7, 6))
     whole = jax.scipy.linalg.block_diag(*linear.weight)
-    np.testing.assert_allclose(linear(x).reshape(5, -1), x.reshape(5, -1) @ whole, atol=1e-6)
+    object.__setattr__(linear, "bias", jnp.arange(12.0).reshape(3, 4))
+    wanted = x @ whole + jnp.arange(12.0)[None, None]
+    (every,) = linear.shares(x, 1)
+    np.testing.assert_allclose(every, wanted, atol=1e-6)
+    first, second = (part.reshape(5, 7, 3, 2) for part in linear.shares(x, 2))
+    both = jnp.concatenate([first, second], axis=-1).reshape(5, 7, 12)
+    np.testing.assert_allclose(both, wanted, atol=1e-6)
+
+
+def test_a_step_is_that_of_the_formula_with_every_group_written_out():
+    one = cell(groups=2)
+    bias = jax.random.normal(root_key(5), one.gates.bias.shape)
+    object.__setattr__(one.gates, "bias", bias)
+    deter, stoch, action = (jax.random.normal(root_key(k), (3, n)) for k, n in enumerate((8, 6, 3)))
+    read = [one.memory(deter), one.sample(stoch), one.action(action)]
+    hidden = [
+        jnp.concatenate([deter[:, 4 * g : 4 * g + 4], *read], -1) @ one.hidden.weight[g]
+        + one.hidden.bias[g][None]
+        for g in range(2)
+    ]
+    hidden = jax.nn.silu(one.norm(jnp.concatenate(hidden, -1)))
+    for g in range(2):
+        mine = slice(4 * g, 4 * g + 4)
+        r, c, u = jnp.split(hidden[:, mine] @ one.gates.weight[g] + bias[g][None], 3, -1)
+        u = jax.nn.sigmoid(u - 1)
+        wanted = u * jnp.tanh(jax.nn.sigmoid(r) * c) + (1 - u) * deter[:, mine]
+        np.testing.assert_allclose(one(deter, stoch, action)[:, mine], wanted, atol=1e-6)
 
 
 def test_a_closed_update_gate_remembers_and_an_open_one_forgets():
