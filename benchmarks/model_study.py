@@ -19,15 +19,17 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
+from mrcom.agents.agent import dreaming
 from mrcom.agents.method import without
 from mrcom.agents.mrcom import MRCOM, MrCom
 from mrcom.agents.presets import budget
-from mrcom.cli.stages import measure_open_loop
+from mrcom.core.config import to_json
 from mrcom.core.rng import named_generator, root_key
+from mrcom.evaluate.predictions import measure_predictions
 from mrcom.objectives.kl import KLConfig
 from mrcom.replay.windows import sample_batch
-from mrcom.report.run_report import open_loop_file
 from mrcom.scenarios.splits import split
+from mrcom.train.held_out import held_out
 from mrcom.train.loop import Run, train
 from mrcom.train.settings import RunConfig
 
@@ -37,6 +39,14 @@ CONFIG = RunConfig(method=MRCOM, budget=AMOUNT, split=split("table1-d-shell"))
 
 def _part(name: str) -> Callable[[MrCom], MrCom]:
     return lambda agent: dataclasses.replace(agent, method=without(agent.method, name))
+
+
+def _weight(name: str, weight: float) -> Callable[[MrCom], MrCom]:
+    def change(agent: MrCom) -> MrCom:
+        weights = tuple((dict(agent.method.weights) | {name: weight}).items())
+        return dataclasses.replace(agent, method=dataclasses.replace(agent.method, weights=weights))
+
+    return change
 
 
 def _set(**changes: object) -> Callable[[MrCom], MrCom]:
@@ -66,6 +76,10 @@ AGENTS: dict[str, Callable[[MrCom], MrCom]] = {
     ),
     "kl_aux rep 0.1": _set(kl_aux=KLConfig()),
     "observe_reward off": _set(observe_reward=False),
+    "lambda_s 4": _weight("meta_state", 4.0),
+    "decoder_std 1": _set(decoder_std=1.0),
+    "min_std 0.03": _set(min_std=0.03),
+    "action current": _set(action_index="current"),
 }
 """Variants of the agent by name."""
 
@@ -125,9 +139,10 @@ def main() -> None:
             if not file.exists():
                 run = experience(given.out, name, seed)
                 seconds = learn(run, AGENTS.get(name, AGENTS["full"])(run.agent), given.updates)
-                measure_open_loop(run, AMOUNT)
-                errors = json.loads(open_loop_file(run.folder).read_text())
-                file.write_text(json.dumps({"seconds": seconds, "errors": errors}))
+                own, unseen = run.experience.normaliser, held_out(run, AMOUNT)
+                errors = measure_predictions(dreaming(run.agent), run.state, own, unseen).errors
+                result = {"seconds": seconds, "errors": to_json(errors)}
+                file.write_text(json.dumps(result))
             print(_row(name, seed, json.loads(file.read_text())), flush=True)
 
 

@@ -13,8 +13,9 @@ import small_agents as worlds
 
 from mrcom.agents import acting
 from mrcom.agents.build import build_agent
+from mrcom.agents.modular_config import with_behaviour
 from mrcom.agents.mrcom import MRCOM
-from mrcom.agents.mrcom_config import SIZES, MrComConfig, with_behaviour
+from mrcom.agents.mrcom_config import SIZES, MrComConfig
 from mrcom.behaviour.actor_critic import ActorCriticConfig
 from mrcom.behaviour.latent_sac import LatentSacConfig
 from mrcom.core.config import from_json, to_json

@@ -120,7 +120,7 @@ def test_every_member_draws_starts_of_its_own_and_the_key_decides_them():
 
 
 def test_published_sizes():
-    config = SIZES["full"][0]
+    config = SIZES["full"]
     model, planner = config.model, config.planner
     assert (model.members, model.units, model.layers) == (5, 200, 4)
     assert (model.encoder, model.context, model.window) == ((256, 128, 64), 10, 10)

@@ -6,17 +6,18 @@ from unittest import mock
 
 import pytest
 
+from mrcom.agents import presets
 from mrcom.agents.build import METHODS, behaviour_of
 from mrcom.agents.dreamer import DREAMER
 from mrcom.agents.mrcom import MRCOM
 from mrcom.agents.presets import budget
 from mrcom.cli import demo
 from mrcom.cli.main import main
-from mrcom.cli.stages import ADAPTED, CONTROL
 from mrcom.cli.train import Train, config_of
 from mrcom.core.rng import root_key
 from mrcom.report import comparison
 from mrcom.scenarios.splits import split
+from mrcom.train.adaptation import ADAPTED, CONTROL
 from mrcom.train.adapted import policy_size
 from mrcom.train.collect import Experience
 from mrcom.train.log import Counters
@@ -91,3 +92,34 @@ def test_the_control_from_scratch_is_the_same_in_every_methods_runs():
         sizes[method.name] = [policy_size(run, chosen) for chosen in (ADAPTED, CONTROL)]
     (ours, control), (theirs, same) = sizes.values()
     assert control == same == ours != theirs
+
+
+def time_needed(names, budget="tiny", size=None):
+    return demo._time_needed(tuple(names), budget, size)
+
+
+def test_the_time_is_told_of_the_methods_that_were_asked_for_and_no_other(monkeypatch):
+    monkeypatch.setattr(presets, "MINUTES", {"mrcom": 12, "mamba": 20})
+    said = time_needed(["dreamer", "mamba"])
+    assert "mamba 20 (measured)" in said and "dreamer 16 (estimate)" in said
+    assert "mrcom" not in said and "about 36 minutes" in said
+
+
+def test_a_time_at_another_budget_or_size_is_an_estimate(monkeypatch):
+    monkeypatch.setattr(presets, "MINUTES", {"mrcom": 12})
+    for amount, size in (("small", None), ("tiny", "small"), ("debug", None)):
+        said = time_needed(["mrcom", "sac"], amount, size)
+        assert "(measured)" not in said and said.count("(estimate)") == 2
+        assert "updates alone" in said
+    assert "mrcom 30 (estimate)" in time_needed(["mrcom"], "small")
+    assert "mrcom 1 (estimate)" in time_needed(["mrcom"], "debug")
+
+
+def test_a_demo_says_first_how_long_it_takes(tmp_path, begun, capsys):
+    begun.append("so that none is interrupted")
+    begun.append("likewise")
+    args = ["demo", "--methods", "sac", "cadm", "--run-dir", str(tmp_path / "demo")]
+    assert main(args) == 0
+    said = capsys.readouterr().out.splitlines()[0]
+    assert said.startswith("2 methods") and "sac" in said and "cadm" in said
+    assert "mrcom" not in said

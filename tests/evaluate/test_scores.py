@@ -35,6 +35,25 @@ def test_a_measurement_made_again_replaces_the_earlier_one(tmp_path):
     assert [s.episode_return for s in read_scores(file)] == [1.0, 321.5]
 
 
+def test_measurements_of_other_evaluation_seeds_are_kept_beside_each_other(tmp_path):
+    file = tmp_path / "scores.jsonl"
+    for seed, value in ((0, 1.0), (7, 2.0), (7, 3.0)):
+        append_scores(file, [changed(evaluation_seed=seed, episode_return=value)])
+    kept = [(s.evaluation_seed, s.episode_return) for s in read_scores(file)]
+    assert kept == [(0, 1.0), (7, 3.0)]
+
+
+def test_an_older_line_without_an_evaluation_seed_has_that_of_its_run(tmp_path):
+    file, line = tmp_path / "scores.jsonl", dataclasses.asdict(changed(seed=4))
+    del line["evaluation_seed"]
+    file.write_text(json.dumps(line) + "\n")
+    (old,) = read_scores(file)
+    assert old.evaluation_seed is None and old.drawn == (4, 0)
+    again = changed(seed=4, evaluation_seed=4, episode_return=1.0)
+    append_scores(file, [again, changed(seed=4, evaluation_seed=5)])
+    assert read_scores(file) == [again, changed(seed=4, evaluation_seed=5)]
+
+
 def test_a_line_from_before_there_were_settings_has_the_usual_ones(tmp_path):
     file, line = tmp_path / "scores.jsonl", dataclasses.asdict(SCORE)
     del line["settings"]
@@ -65,6 +84,7 @@ def test_a_damaged_line_is_named(tmp_path, line, what):
         ("seed", "0", "finite int"),
         ("seed", True, "finite int"),
         ("inside", 1, "finite bool"),
+        ("evaluation_seed", "7", "finite int or null"),
         ("episode_return", None, "finite int or float"),
         ("normalised", "x", "finite int or float or null"),
     ],
@@ -139,6 +159,17 @@ def test_of_a_single_run_every_episode_is_a_row():
     matrix = score_matrix(told_scores([3]))
     assert matrix.unit == "episode"
     np.testing.assert_allclose(matrix.values, [[310, 320], [311, 321]])
+
+
+def test_episodes_of_other_evaluation_seeds_are_more_episodes_not_the_same_again():
+    more = [dataclasses.replace(s, evaluation_seed=9, episode_return=7.0) for s in told_scores([3])]
+    matrix = score_matrix([*told_scores([3]), *more], field="episode_return")
+    assert matrix.unit == "episode" and matrix.values.shape == (4, 2)
+    np.testing.assert_allclose(matrix.values[2:], 7.0)
+    with pytest.raises(
+        ConfigError, match="no score of episode 0 of evaluation seed 9 in scenario a"
+    ):
+        score_matrix([*told_scores([3]), *more[:1]])
 
 
 def test_a_scenario_without_a_normalised_score_is_left_out_of_the_matrix():

@@ -136,16 +136,27 @@ def test_a_scenario_with_more_episodes_is_not_drawn_more_often():
     assert 900 < sum(drawn) < 1100  # 1000 expected, standard deviation 22
 
 
-def test_every_possible_window_is_equally_likely():
-    # Episodes of 10 and 5 steps: 7 + 2 windows of 4 steps, and none from the one of 3 steps.
+def test_windows_that_stick_out_are_pushed_back_into_the_episode():
+    # Episodes of 10 and 5 steps have 13 + 8 windows of 4 steps that touch them, 4 at the first and
+    # 4 at the last step; the one of 3 steps has none.
     store = Store(1, LAYOUT, steps=10, capacity=3)
     for length in (10, 3, 5):
         store.add(np.array([0]), told_steps([0], length=length))
     rng = np.random.default_rng(4)
-    windows = draw_windows(store, rng, num_scenarios=1, per_scenario=9000, length=T)
+    windows = draw_windows(store, rng, num_scenarios=1, per_scenario=21000, length=T)
     found, counts = np.unique(10 * windows.slot + windows.start, return_counts=True)
     assert list(found) == [*range(7), 20, 21]
-    assert counts.min() > 880 and counts.max() < 1120  # 1000 expected, standard deviation 30
+    wanted = np.array([4, 1, 1, 1, 1, 1, 4, 4, 4])
+    assert np.abs(counts / 1000 - wanted).max() < 0.25  # standard deviation at most 0.06
+
+
+def test_no_step_is_trained_on_less_often_than_one_in_the_middle():
+    store = Store(1, LAYOUT, steps=20, capacity=1)
+    store.add(np.array([0]), told_steps([0], length=20))
+    rng = np.random.default_rng(5)
+    windows = draw_windows(store, rng, num_scenarios=1, per_scenario=10000, length=T)
+    trained = np.bincount((windows.start[:, None] + np.arange(T)).ravel(), minlength=20)
+    assert trained.min() > 0.9 * trained[8:12].mean()
 
 
 def test_windows_longer_than_every_episode_are_refused():

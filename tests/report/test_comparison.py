@@ -95,6 +95,20 @@ def test_runs_that_were_judged_in_other_episodes_or_not_at_all_are_refused(tmp_p
         compare([first, second])
 
 
+def test_runs_of_one_seed_must_have_been_judged_with_the_same_evaluation_seeds(tmp_path):
+    first, second = a_run(tmp_path / "a", ONE), a_run(tmp_path / "b", OTHER)
+    more = [dataclasses.replace(s, evaluation_seed=7) for s in invented_scores(levels=LEVELS)]
+    append_scores(second.scores_file, more)
+    with pytest.raises(ConfigError, match=r"other seeds \(0 and 0, 7\).*evaluate --seed"):
+        compare([first, second])
+    append_scores(first.scores_file, more)
+    both = compare([first, second])
+    assert len(both.scores) == 2 * len([s for s in both.scores if s.evaluation_seed == 7])
+    table = both.tables[0]
+    assert "bootstrap over 16 episodes" in table.notes[0]
+    assert "Evaluation seeds: 0, 7." in table.notes
+
+
 def test_a_target_without_a_score_in_one_seed_is_left_out_of_all(tmp_path):
     folders = [
         a_run(tmp_path / str(k), dataclasses.replace(config, seed=k % 2))

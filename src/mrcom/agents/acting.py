@@ -20,6 +20,13 @@ CLIP = 10.0
 """Normalised observations are clipped to this many standard deviations."""
 
 
+def standardised(
+    obs: Float[Array, "*B O"], mean: Float[Array, "... O"], std: Float[Array, "... O"]
+) -> Float[Array, "*B O"]:
+    """Observations in units of a standard deviation, clipped."""
+    return jnp.clip((obs - mean) / std, -CLIP, CLIP)
+
+
 class AbstractFilter(eqx.Module):
     """A world model with the observation statistics it was trained under."""
 
@@ -53,24 +60,14 @@ class Filter(AbstractFilter):
     mean: Float[Array, "bodies O"]
     std: Float[Array, "bodies O"]
 
-    def normalise(
-        self,
-        obs: Float[Array, "*B O"],
-        body: Int[Array, "..."],
-        obs_mask: Float[Array, "... O"],
-    ) -> Float[Array, "*B O"]:
-        """Observations in units of their body's standard deviation; 0 where padded."""
-        scaled = (obs - self.mean[body]) / self.std[body]
-        return jnp.clip(scaled, -CLIP, CLIP) * obs_mask
-
     def seen(
         self,
         obs: Float[Array, "*B O"],
         body: Int[Array, "..."],
         obs_mask: Float[Array, "... O"],
     ) -> Float[Array, "*B O"]:
-        """Normalised observations."""
-        return self.normalise(obs, body, obs_mask)
+        """Observations in units of their body's standard deviation."""
+        return standardised(obs, self.mean[body], self.std[body]) * obs_mask
 
     def standard(
         self, decoded: Float[Array, "*B O"], body: Int[Array, "..."] | None
@@ -107,7 +104,7 @@ class SymlogFilter(AbstractFilter):
             raise ConfigError("The unit of an observation is its body's: `body` is None.")
         between = (*body.shape, *[1] * (decoded.ndim - body.ndim - 1), decoded.shape[-1])
         mean, std = (rows[body].reshape(between) for rows in (self.mean, self.std))
-        return jnp.clip((symexp(decoded) - mean) / std, -CLIP, CLIP)
+        return standardised(symexp(decoded), mean, std)
 
 
 class Carry(eqx.Module):
@@ -192,7 +189,7 @@ def expected(
 ) -> tuple[Float[Array, "M *T O"], Float[Array, "M *T"]]:
     """Mean observation and reward that belong to features of dreams from M states.
 
-    The observation is what `Filter.normalise` gives of a real one: clipped, 0 where padded.
+    The observation is what `Filter.seen` gives of a real one: clipped, 0 where padded.
     """
     obs = jnp.clip(given.standard(given.model.decode(feature, start.body), start.body), -CLIP, CLIP)
     between = (len(feature), *[1] * (feature.ndim - 2), obs.shape[-1])

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 from mrcom.agents import cadm, dreamer, mamba, model_free
 from mrcom.agents.agent import Agent
-from mrcom.agents.method import Method
+from mrcom.agents.method import Method, named
+from mrcom.agents.modular_config import with_behaviour
 from mrcom.agents.mrcom import MRCOM, MrCom
-from mrcom.agents.mrcom_config import SIZES, with_behaviour
-from mrcom.core.errors import unknown
+from mrcom.agents.mrcom_config import SIZES
 from mrcom.core.types import Layout
 
 
@@ -32,9 +32,7 @@ def build_agent(
         ConfigError: no such method, size or behaviour, or terms or parts that the method's model
             does not know.
     """
-    if method.family not in BUILDERS:
-        raise unknown("method", method.family, BUILDERS)
-    return BUILDERS[method.family](
+    return named("method", method.family, BUILDERS)(
         method,
         size,
         layout=layout,
@@ -51,9 +49,7 @@ def method_named(name: str) -> Method:
     Raises:
         ConfigError: no such method; the message names the nearest.
     """
-    if name not in METHODS:
-        raise unknown("method", name, METHODS)
-    return METHODS[name]
+    return named("method", name, METHODS)
 
 
 def behaviour_of(family: str) -> str:
@@ -71,9 +67,7 @@ def _mrcom(
     behaviour: str,
     updates: int,
 ) -> Agent:
-    if size not in SIZES:
-        raise unknown("size", size, SIZES)
-    config = with_behaviour(SIZES[size], behaviour)
+    config = with_behaviour(named("size", size, SIZES), behaviour)
     model = dataclasses.replace(config.model, observe_reward=observe_reward)
     steps = updates * config.steps_on(config.windows.rows(num_scenarios))
     config = dataclasses.replace(config, model=model, decay_steps=steps)

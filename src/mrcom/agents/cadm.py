@@ -7,29 +7,26 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from mrcom.agents import acting
-from mrcom.agents.acting import CLIP, Filter
-from mrcom.agents.agent import Metrics, Windows
+from mrcom.agents.acting import CLIP
+from mrcom.agents.agent import Metrics
 from mrcom.agents.cadm_config import CADM as CADM
 from mrcom.agents.cadm_config import SIZES, CadmConfig
 from mrcom.agents.cadm_config import VANILLA as VANILLA
-from mrcom.agents.latent_agent import AbstractLatentAgent
-from mrcom.agents.method import Method
-from mrcom.behaviour.imagination import Imagination
-from mrcom.behaviour.latent_sac import LatentSac, LatentSacConfig
-from mrcom.behaviour.learning import AbstractBehaviour, BehaviourState
-from mrcom.core.errors import ConfigError, unknown
+from mrcom.agents.method import Method, named
+from mrcom.agents.modular_agent import AbstractModularAgent, ModularState
+from mrcom.agents.modular_config import with_behaviour
+from mrcom.behaviour.steps import descend, start_moments
+from mrcom.core.errors import ConfigError
 from mrcom.core.rng import named_keys
 from mrcom.core.types import Batch, Layout
 from mrcom.models.dynamics_ensemble import DynamicsEnsemble
 from mrcom.models.ensemble_parts import EnsembleConfig, Foresight
 from mrcom.models.ensemble_parts import Networks as Learnt
 from mrcom.models.foresight import foresee
-from mrcom.models.world_model import DreamContext
+from mrcom.models.world_model import Posterior
 from mrcom.objectives.context_dynamics import (
     backward_loss,
     bound_penalty,
@@ -39,23 +36,6 @@ from mrcom.objectives.context_dynamics import (
     weight_decay,
 )
 from mrcom.objectives.total import total_loss
-
-
-class CadmState(eqx.Module):
-    """Everything that changes while learning, and nothing else. This is the checkpoint."""
-
-    model: DynamicsEnsemble
-    moments: Any
-    behaviour: BehaviourState
-    mean: Float[Array, "bodies O"]
-    """Of each body's observations."""
-    std: Float[Array, "bodies O"]
-    """Of each body's observations."""
-
-    @property
-    def filter(self) -> Filter:
-        """What turns observations into features."""
-        return Filter(self.model, self.mean, self.std)
 
 
 class Forward(eqx.Module):
@@ -70,18 +50,13 @@ Term = Callable[[Forward], Float[Array, "B _"]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Cadm(AbstractLatentAgent):
-    """The method with its sizes fixed; all that changes is in `CadmState`."""
+class Cadm(AbstractModularAgent):
+    """The method with its sizes fixed; all that changes is in `ModularState`."""
 
-    method: Method
     config: CadmConfig
-    layout: Layout
-    num_scenarios: int
 
     def __post_init__(self):
-        for name in self.method.terms:
-            if name not in TERMS:
-                raise unknown("loss term", name, TERMS)
+        self.method.check_terms(TERMS)
         if "bounds" in self.method.terms and "variance" not in self.method.parts:
             raise ConfigError(
                 f"{self.method.name} has the loss term 'bounds' and no part 'variance' that it "
@@ -94,30 +69,6 @@ class Cadm(AbstractLatentAgent):
             )
 
     @property
-    def windows(self) -> Windows:
-        """Which steps make a training batch."""
-        return self.config.windows
-
-    @property
-    def dream_context(self) -> DreamContext:
-        """The context of a dream is that of its start."""
-        return "frozen"
-
-    @property
-    def dream_steps(self) -> int:
-        """Dreamt steps of one update, as long as all scenarios have data."""
-        return self.behaviour.dream_steps(self.windows.rows(self.num_scenarios))
-
-    @property
-    def behaviour(self) -> AbstractBehaviour:
-        """What learns to act."""
-        config, per_scenario = self.config, self.windows.per_scenario
-        if isinstance(config.behaviour, LatentSacConfig):
-            return LatentSac(config.behaviour, per_scenario)
-        dreams = config.starts, config.horizon, self.dream_context
-        return Imagination(config.behaviour, *dreams, per_scenario)
-
-    @property
     def model_config(self) -> EnsembleConfig:
         """The models with the method's parts."""
         return dataclasses.replace(self.config.model, parts=self.method.parts, limit=CLIP)
@@ -127,43 +78,37 @@ class Cadm(AbstractLatentAgent):
         """Width of what policies read: observation, last reward, context."""
         return self.layout.obs + 1 + self.model_config.context_width
 
-    def init(self, key: PRNGKeyArray) -> CadmState:
+    def init(self, key: PRNGKeyArray) -> ModularState[DynamicsEnsemble]:
         """The state before anything was learnt."""
         keys = named_keys(key, "model", "behaviour")
         sizes, bodies = (self.layout.obs, self.layout.act), len(self.layout.bodies)
         model = DynamicsEnsemble(self.model_config, *sizes, bodies=bodies, key=keys.model)
-        return CadmState(
+        return ModularState(
             model=model,
-            moments=self.config.optimizer.init(_params(model.members.nets)),
+            moments=start_moments(self.config.optimizer, model.members.nets),
             behaviour=self.behaviour.init(
                 self.feature, self.layout.act, self.num_scenarios, key=keys.behaviour
             ),
-            mean=jnp.zeros((bodies, self.layout.obs)),
-            std=jnp.ones((bodies, self.layout.obs)),
+            **self.new_statistics(),
         )
 
-    def with_statistics(self, state: CadmState, mean: np.ndarray, std: np.ndarray) -> CadmState:
-        """The state with new observation statistics, one row per body."""
-        rows = (jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32))
-        return eqx.tree_at(lambda s: (s.mean, s.std), state, rows)
-
-    def update(
-        self, state: CadmState, batch: Batch, key: PRNGKeyArray
-    ) -> tuple[CadmState, Metrics]:
-        """One step of the models, then one of the behaviour on what they made of the batch.
-
-        The given state's memory is handed over to the new one: do not use it again.
-        """
-        return _update((self, batch, key), state)
-
-    @eqx.filter_jit
-    def update_model(
-        self, state: CadmState, batch: Batch, key: PRNGKeyArray
-    ) -> tuple[CadmState, Metrics]:
-        """One step of the models alone; the given state can still be used."""
-        batch = acting.normalised(state.filter, batch)
-        model, moments, metrics = _model_step(self, state, batch, key)
-        return eqx.tree_at(lambda s: (s.model, s.moments), state, (model, moments)), metrics
+    def learn_model(
+        self, state: ModularState[DynamicsEnsemble], batch: Batch, key: PRNGKeyArray
+    ) -> tuple[DynamicsEnsemble, Any, Posterior, Metrics]:
+        """One step of the models on a normalised batch, after their scales have seen it."""
+        model = state.model.with_scales_of(batch)
+        nets, start = model.members.nets, draw_starts(self, len(batch.reward), key)
+        loss = eqx.filter_value_and_grad(model_loss, has_aux=True)
+        (total, terms), grads = loss(nets, model, self, batch, start)
+        nets, moments = descend(self.config.optimizer, nets, grads, state.moments)
+        learnt = eqx.tree_at(lambda m: m.members.nets, model, nets)
+        metrics = {
+            "loss": total,
+            "gradient": optax.tree.norm(grads),
+            **{f"loss/{name}": jnp.mean(term) for name, term in terms.items()},
+            **{f"row/{name}": jnp.mean(terms[name], axis=1) for name in OF_ROWS if name in terms},
+        }
+        return learnt, moments, jax.lax.stop_gradient(learnt.observe(batch, key=None)), metrics
 
 
 def build(
@@ -181,15 +126,9 @@ def build(
     Raises:
         ConfigError: no such size or behaviour, or terms or parts that the models do not know.
     """
-    if size not in SIZES:
-        raise unknown("size", size, SIZES)
-    config, networks = SIZES[size]
-    config = dataclasses.replace(
-        config,
-        model=dataclasses.replace(config.model, observe_reward=observe_reward),
-        behaviour=networks.behaviour(behaviour),
-        decay_steps=updates,
-    )
+    config = with_behaviour(named("size", size, SIZES), behaviour)
+    model = dataclasses.replace(config.model, observe_reward=observe_reward)
+    config = dataclasses.replace(config, model=model, decay_steps=updates)
     return Cadm(method, config, layout, num_scenarios)
 
 
@@ -260,39 +199,3 @@ def draw_starts(agent: Cadm, rows: int, key: PRNGKeyArray) -> Int[Array, "E B S"
     """
     shape = (agent.model_config.num_members, rows, agent.config.futures)
     return jax.random.randint(key, shape, 0, agent.windows.length - 1)
-
-
-def _params(nets: Learnt) -> Any:
-    return eqx.filter(nets, eqx.is_inexact_array)
-
-
-def _model_step(
-    agent: Cadm, state: CadmState, batch: Batch, key: PRNGKeyArray
-) -> tuple[DynamicsEnsemble, Any, Metrics]:
-    """One step of the models on a normalised batch, after their scales have seen it."""
-    model = state.model.with_scales_of(batch)
-    nets, start = model.members.nets, draw_starts(agent, len(batch.reward), key)
-    loss = eqx.filter_value_and_grad(model_loss, has_aux=True)
-    (total, terms), grads = loss(nets, model, agent, batch, start)
-    steps, moments = agent.config.optimizer.update(grads, state.moments, _params(nets))
-    learnt = eqx.tree_at(lambda m: m.members.nets, model, eqx.apply_updates(nets, steps))
-    metrics = {
-        "loss": total,
-        "gradient": optax.tree.norm(grads),
-        **{f"loss/{name}": jnp.mean(term) for name, term in terms.items()},
-        **{f"row/{name}": jnp.mean(terms[name], axis=1) for name in OF_ROWS if name in terms},
-    }
-    return learnt, moments, metrics
-
-
-@eqx.filter_jit(donate="all-except-first")
-def _update(given: tuple[Cadm, Batch, PRNGKeyArray], state: CadmState) -> tuple[CadmState, Metrics]:
-    agent, batch, key = given
-    keys = named_keys(key, "model")
-    batch = acting.normalised(state.filter, batch)
-    model, moments, metrics = _model_step(agent, state, batch, keys.model)
-    posterior = jax.lax.stop_gradient(model.observe(batch, key=None))
-    trained = acting.steps_of(batch, slice(-agent.windows.length, None))
-    # The behaviour takes its own names from the same key.
-    behaviour, learnt = agent.behaviour.update(state.behaviour, model, posterior, trained, key=key)
-    return CadmState(model, moments, behaviour, state.mean, state.std), metrics | learnt

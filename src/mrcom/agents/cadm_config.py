@@ -6,14 +6,11 @@ import optax
 
 from mrcom.agents.agent import Windows
 from mrcom.agents.method import Method
-from mrcom.agents.mrcom_config import BEHAVIOURS, LAST_RATE, WARMUP
+from mrcom.agents.modular_config import falling_adam, sized_actor_critic
 from mrcom.agents.planning import Planning
 from mrcom.behaviour.actor_critic import ActorCriticConfig
-from mrcom.behaviour.critic import CriticConfig
 from mrcom.behaviour.latent_sac import LatentSacConfig
 from mrcom.behaviour.mpc import CrossEntropy, Spread
-from mrcom.behaviour.policy import ActorConfig
-from mrcom.core.errors import unknown
 from mrcom.models.dynamics_ensemble import DynamicsEnsemble
 from mrcom.models.ensemble_parts import EnsembleConfig
 
@@ -77,94 +74,46 @@ class CadmConfig:
     @property
     def optimizer(self) -> optax.GradientTransformation:
         """The models'."""
-        rate: optax.ScalarOrSchedule = self.learning_rate
-        if self.decay_steps:
-            rate = optax.schedules.warmup_cosine_decay_schedule(
-                0.0, rate, WARMUP, max(self.decay_steps, WARMUP + 1), LAST_RATE * rate
-            )
-        clip = optax.clip_by_global_norm(self.max_norm)
-        return optax.chain(clip, optax.adam(rate, eps=1e-8))
-
-
-@dataclasses.dataclass(frozen=True)
-class Networks:
-    """Sizes that belong together, of which a size of the method is made."""
-
-    actor: int
-    critic: int
-    hurry: float = 1.0
-    """Multiplies the learning rates of the behaviour."""
-
-    def behaviour(self, name: str) -> ActorCriticConfig | LatentSacConfig:
-        """What learns to act, with networks of this size.
-
-        Raises:
-            ConfigError: no such behaviour; the message names the nearest.
-        """
-        if name not in BEHAVIOURS:
-            raise unknown("behaviour", name, BEHAVIOURS)
-        actor, rate = ActorConfig(units=self.actor), self.hurry * CriticConfig().learning_rate
-        if name == "imagination":
-            return ActorCriticConfig(
-                actor=actor,
-                critic=CriticConfig(units=self.critic, learning_rate=rate),
-                learning_rate=self.hurry * ActorCriticConfig().learning_rate,
-            )
-        default = LatentSacConfig()
-        sac = dataclasses.replace(
-            default.sac,
-            actor=actor,
-            units=actor.units,
-            layers=actor.layers,
-            actor_rate=rate,
-            critic_rate=rate,
-            temperature_rate=rate,
+        return falling_adam(
+            self.learning_rate, decay_steps=self.decay_steps, max_norm=self.max_norm
         )
-        critic = dataclasses.replace(default.critic, units=self.critic, learning_rate=rate)
-        return LatentSacConfig(sac, critic)
 
 
 SIZES = {
-    "debug": (
-        CadmConfig(
-            model=EnsembleConfig(
-                members=2, units=16, layers=2, encoder=(16, 8), context=3, window=4
-            ),
-            planner=CrossEntropy(horizon=3, candidates=8, iterations=2, elites=2),
-            particles=2,
-            windows=Windows(scenarios=4, context=5, length=8),
-            future=3,
-            futures=2,
-            horizon=3,
-            starts=2,
-        ),
-        Networks(actor=16, critic=16),
+    "debug": CadmConfig(
+        model=EnsembleConfig(members=2, units=16, layers=2, encoder=(16, 8), context=3, window=4),
+        planner=CrossEntropy(horizon=3, candidates=8, iterations=2, elites=2),
+        particles=2,
+        windows=Windows(scenarios=4, context=5, length=8),
+        future=3,
+        futures=2,
+        horizon=3,
+        starts=2,
+        behaviour=sized_actor_critic(actor=16, critic=16),
     ),
-    "tiny": (
-        CadmConfig(
-            model=EnsembleConfig(units=96, layers=3, encoder=(96, 64, 32)),
-            planner=CrossEntropy(horizon=12, candidates=48, iterations=3, elites=8),
-            particles=1,
-            windows=Windows(scenarios=48, context=11, length=24),
-            futures=3,
-            starts=3,
-        ),
-        Networks(actor=128, critic=64, hurry=3.0),
+    "tiny": CadmConfig(
+        model=EnsembleConfig(units=96, layers=3, encoder=(96, 64, 32)),
+        planner=CrossEntropy(horizon=12, candidates=48, iterations=3, elites=8),
+        particles=1,
+        windows=Windows(scenarios=48, context=11, length=24),
+        futures=3,
+        starts=3,
+        behaviour=sized_actor_critic(actor=128, critic=64, hurry=3.0),
     ),
-    "small": (
-        CadmConfig(
-            model=EnsembleConfig(units=128, layers=4, encoder=(128, 128, 64)),
-            planner=CrossEntropy(horizon=20, candidates=100, iterations=4, elites=20),
-            particles=1,
-            windows=Windows(scenarios=48, context=11, length=32),
-            futures=2,
-            starts=4,
-        ),
-        Networks(actor=256, critic=128, hurry=2.0),
+    "small": CadmConfig(
+        model=EnsembleConfig(units=128, layers=4, encoder=(128, 128, 64)),
+        planner=CrossEntropy(horizon=20, candidates=100, iterations=4, elites=20),
+        particles=1,
+        windows=Windows(scenarios=48, context=11, length=32),
+        futures=2,
+        starts=4,
+        behaviour=sized_actor_critic(actor=256, critic=128, hurry=2.0),
     ),
-    "full": (
-        CadmConfig(windows=Windows(context=11, length=64), starts=32, horizon=15),
-        Networks(actor=256, critic=256),
+    "full": CadmConfig(
+        windows=Windows(context=11, length=64),
+        starts=32,
+        horizon=15,
+        behaviour=sized_actor_critic(actor=256, critic=256),
     ),
 }
 """Sizes by name. `full` has the published ones; the others are smaller, so that two cores

@@ -7,26 +7,23 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from mrcom.agents import acting
 from mrcom.agents.acting import SymlogFilter
-from mrcom.agents.agent import Metrics, Windows
+from mrcom.agents.agent import Metrics
 from mrcom.agents.dreamer_config import DREAMER as DREAMER
 from mrcom.agents.dreamer_config import SIZES, DreamerConfig
 from mrcom.agents.dreamer_terms import MODEL_TERMS, TERMS, Forward, Learnt
 from mrcom.agents.latent_agent import AbstractLatentAgent
-from mrcom.agents.method import Method
+from mrcom.agents.method import Method, named
 from mrcom.behaviour.binned import Behaviour, imagined
 from mrcom.behaviour.policy import Actor
-from mrcom.behaviour.steps import follow
-from mrcom.core.errors import ConfigError, unknown
+from mrcom.behaviour.steps import descend, follow, start_moments
 from mrcom.core.rng import named_keys
 from mrcom.core.types import Batch, Layout
 from mrcom.models.rssm import RSSM, packed
-from mrcom.models.world_model import DreamContext
 from mrcom.nn.heads import TwoHotHead
 from mrcom.objectives.total import total_loss
 
@@ -35,7 +32,7 @@ class DreamerState(eqx.Module):
     """Everything that changes while learning, and nothing else. This is the checkpoint."""
 
     model: RSSM
-    behaviour: Behaviour
+    behaviour: Behaviour[TwoHotHead]
     moments: Any
     updates: Int[Array, ""]
     mean: Float[Array, "bodies O"]
@@ -58,30 +55,11 @@ class DreamerState(eqx.Module):
 class Dreamer(AbstractLatentAgent):
     """The method with its sizes fixed; all that changes is in `DreamerState`."""
 
-    method: Method
     config: DreamerConfig
-    layout: Layout
-    num_scenarios: int
 
     def __post_init__(self):
-        for name in self.method.terms:
-            if name not in TERMS:
-                raise unknown("loss term", name, TERMS)
-        if self.method.parts != DREAMER.parts:
-            raise ConfigError(
-                f"{self.method.name} has the parts {self.method.parts}; a recurrent state-space "
-                f"model needs {DREAMER.parts}. Loss terms can be taken out, parts cannot."
-            )
-
-    @property
-    def windows(self) -> Windows:
-        """Which steps make a training batch."""
-        return self.config.windows
-
-    @property
-    def dream_context(self) -> DreamContext:
-        """There is no context; either answer would do."""
-        return "frozen"
+        self.method.check_terms(TERMS)
+        self.method.check_recurrent(DREAMER.parts)
 
     @property
     def dream_steps(self) -> int:
@@ -112,25 +90,13 @@ class Dreamer(AbstractLatentAgent):
             key=keys.critic,
             kind=config.model.layers,
         )
-        slow, statistics = (
-            jax.tree.map(jnp.copy, critic),
-            (len(self.layout.bodies), self.layout.obs),
-        )
         return DreamerState(
             model=model,
-            behaviour=Behaviour(actor, critic, slow, jnp.zeros(())),
-            moments=config.optimizer.optimizer.init(_arrays(Learnt(model, actor, critic))),
+            behaviour=Behaviour(actor, critic, jax.tree.map(jnp.copy, critic), jnp.zeros(())),
+            moments=start_moments(config.optimizer.optimizer, Learnt(model, actor, critic)),
             updates=jnp.zeros((), jnp.int32),
-            mean=jnp.zeros(statistics),
-            std=jnp.ones(statistics),
+            **self.new_statistics(),
         )
-
-    def with_statistics(
-        self, state: DreamerState, mean: np.ndarray, std: np.ndarray
-    ) -> DreamerState:
-        """The state with new observation statistics, one row per body."""
-        rows = (jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32))
-        return eqx.tree_at(lambda s: (s.mean, s.std), state, rows)
 
     def update(
         self, state: DreamerState, batch: Batch, key: PRNGKeyArray
@@ -169,14 +135,9 @@ def build(
     Raises:
         ConfigError: no such size, or a behaviour that is not this method's own.
     """
-    if size not in SIZES:
-        raise unknown("size", size, SIZES)
-    if behaviour != "imagination":
-        raise ConfigError(
-            f"{method.name} learns to act in dreams, as a part of its one loss: "
-            f"behaviour={behaviour!r} must be 'imagination'."
-        )
-    config = SIZES[size]
+    config = named("size", size, SIZES)
+    because = "learns to act in dreams, as a part of its one loss"
+    method.check_behaviour(behaviour, own="imagination", because=because)
     model = dataclasses.replace(config.model, observe_reward=observe_reward)
     windows = config.windows
     if num_scenarios < windows.scenarios:
@@ -210,10 +171,6 @@ def loss_of(
     return total_loss(terms, agent.method.terms), (forward, terms)
 
 
-def _arrays(learnt: Any) -> Any:
-    return eqx.filter(learnt, eqx.is_inexact_array)
-
-
 def _step(
     agent: Dreamer, state: DreamerState, batch: Batch, key: PRNGKeyArray
 ) -> tuple[Learnt, Any, Forward, Metrics]:
@@ -221,9 +178,7 @@ def _step(
     (loss, (forward, terms)), grads = eqx.filter_value_and_grad(loss_of, has_aux=True)(
         state.learnt, agent, state, batch, key
     )
-    steps, moments = agent.config.optimizer.optimizer.update(
-        grads, state.moments, _arrays(state.learnt)
-    )
+    learnt, moments = descend(agent.config.optimizer.optimizer, state.learnt, grads, state.moments)
     rows = batch.reward.shape[0]
     by_row = lambda term: jnp.mean(term.reshape(rows, -1), axis=1)
     metrics = {
@@ -232,7 +187,7 @@ def _step(
         **{f"loss/{name}": jnp.mean(term) for name, term in terms.items()},
         **{f"row/{name}": by_row(term) for name, term in terms.items() if term.size >= rows},
     }
-    return eqx.apply_updates(state.learnt, steps), moments, forward, metrics
+    return learnt, moments, forward, metrics
 
 
 def _shown(forward: Forward) -> Metrics:

@@ -1,18 +1,16 @@
 """What every method with a latent world model does alike: filter, act, dream, predict."""
 
-import abc
-from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
-import jax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from mrcom.agents import acting
+from mrcom.agents.abstract_agent import AbstractAgent
 from mrcom.agents.acting import Carry
-from mrcom.behaviour.critic import MetaValue
+from mrcom.agents.agent import Windows
 from mrcom.behaviour.dreams import DreamFn, dream_with
-from mrcom.behaviour.policy import Actor, Reads
+from mrcom.behaviour.policy import Reads
 from mrcom.core.types import Batch, Masks, Prompt
 from mrcom.models.world_model import AbstractWorldModel, DreamContext
 
@@ -21,23 +19,18 @@ State = Any
 `actor` and a `meta` value."""
 
 
-class AbstractLatentAgent(abc.ABC):
+class AbstractLatentAgent(AbstractAgent):
     """A method whose policy reads the state of its world model."""
 
     @property
-    @abc.abstractmethod
+    def windows(self) -> Windows:
+        """Which steps make a training batch."""
+        return self.config.windows
+
+    @property
     def dream_context(self) -> DreamContext:
-        """Whether dreamt steps enter the context."""
-
-    @property
-    def sub_episodes(self) -> int:
-        """Equal parts of a collected episode: by default it is one."""
-        return 1
-
-    @property
-    def stored(self) -> Mapping[str, jax.ShapeDtypeStruct]:
-        """What updates keep of every trained step: by default nothing."""
-        return {}
+        """Whether dreamt steps enter the context: by default it is that of a dream's start."""
+        return "frozen"
 
     def start(self, state: State, masks: Masks, prompt: Prompt) -> Carry:
         """What is remembered before the first observation: the prompt, as context."""
@@ -65,14 +58,6 @@ class AbstractLatentAgent(abc.ABC):
     ) -> tuple[Float[Array, "N F"], Carry]:
         """Take in one step without acting; the feature that any policy may read."""
         return acting.observe_step(state.filter, carry, obs, action, reward, None)
-
-    def actor(self, state: State) -> Actor:
-        """The policy that was learnt in training."""
-        return state.behaviour.actor
-
-    def meta_value(self, state: State) -> MetaValue:
-        """The value that all training scenarios share."""
-        return state.behaviour.meta
 
     def model(self, state: State) -> AbstractWorldModel:
         """The world model."""

@@ -9,13 +9,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from mrcom.agents import acting
 from mrcom.agents.acting import SymlogFilter
-from mrcom.agents.agent import Metrics, Windows
+from mrcom.agents.agent import Metrics
 from mrcom.agents.latent_agent import AbstractLatentAgent
 from mrcom.agents.mamba_config import GROWING, SIZES, MambaConfig
 from mrcom.agents.mamba_config import MAMBA as MAMBA
@@ -28,18 +27,17 @@ from mrcom.agents.mamba_terms import (
     examples_of,
     shown,
 )
-from mrcom.agents.method import Method
+from mrcom.agents.method import Method, named
+from mrcom.behaviour.binned import Behaviour
 from mrcom.behaviour.dreams import dream_with
 from mrcom.behaviour.policy import Actor
 from mrcom.behaviour.steps import descend, follow, start_moments
-from mrcom.behaviour.through_dreams import Behaviour, Judged, judged
-from mrcom.core.errors import ConfigError, unknown
+from mrcom.behaviour.through_dreams import Judged, judged
 from mrcom.core.rng import named_keys
 from mrcom.core.types import Batch, Layout
 from mrcom.models.local_heads import LocalHeads
 from mrcom.models.timed import TimedRSSM
-from mrcom.models.world_model import DreamContext
-from mrcom.nn.heads import BINNED_HEADS
+from mrcom.nn.heads import BINNED_HEADS, BinnedHead
 from mrcom.objectives.some_steps import at_steps, grown, random_steps
 from mrcom.objectives.total import total_loss
 
@@ -57,7 +55,7 @@ class MambaState(eqx.Module):
 
     model: TimedRSSM
     local: LocalHeads
-    behaviour: Behaviour
+    behaviour: Behaviour[BinnedHead]
     moments: Moments
     updates: Int[Array, ""]
     mean: Float[Array, "bodies O"]
@@ -75,36 +73,16 @@ class MambaState(eqx.Module):
 class Mamba(AbstractLatentAgent):
     """The method with its sizes fixed; all that changes is in `MambaState`."""
 
-    method: Method
     config: MambaConfig
-    layout: Layout
-    num_scenarios: int
 
     def __post_init__(self):
-        known = (*MODEL_TERMS, *ACTOR_TERMS, "critic")
-        for name in self.method.terms:
-            if name not in known:
-                raise unknown("loss term", name, known)
-        if self.method.parts != MAMBA.parts:
-            raise ConfigError(
-                f"{self.method.name} has the parts {self.method.parts}; a recurrent state-space "
-                f"model needs {MAMBA.parts}. Loss terms can be taken out, parts cannot."
-            )
-
-    @property
-    def windows(self) -> Windows:
-        """Which steps make a training batch."""
-        return self.config.windows
+        self.method.check_terms((*MODEL_TERMS, *ACTOR_TERMS, "critic"))
+        self.method.check_recurrent(MAMBA.parts)
 
     @property
     def sub_episodes(self) -> int:
         """Episodes of one meta-episode."""
         return self.config.sub_episodes
-
-    @property
-    def dream_context(self) -> DreamContext:
-        """There is no context; either answer would do."""
-        return "frozen"
 
     @property
     def dream_steps(self) -> int:
@@ -128,7 +106,6 @@ class Mamba(AbstractLatentAgent):
             key=keys.critic,
             kind=rssm.layers,
         )
-        statistics = (len(layout.bodies), layout.obs)
         return MambaState(
             model=model,
             local=local,
@@ -139,14 +116,8 @@ class Mamba(AbstractLatentAgent):
                 start_moments(config.critic_rates.optimizer, critic),
             ),
             updates=jnp.zeros((), jnp.int32),
-            mean=jnp.zeros(statistics),
-            std=jnp.ones(statistics),
+            **self.new_statistics(),
         )
-
-    def with_statistics(self, state: MambaState, mean: np.ndarray, std: np.ndarray) -> MambaState:
-        """The state with new observation statistics, one row per body."""
-        rows = (jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32))
-        return eqx.tree_at(lambda s: (s.mean, s.std), state, rows)
 
     def steps_learnt_from(self, updates: Int[Array, ""], length: int) -> Int[Array, ""]:
         """How many steps of a window of `length` are learnt from after so many updates."""
@@ -187,14 +158,9 @@ def build(
     Raises:
         ConfigError: no such size, or a behaviour that is not this method's own.
     """
-    if size not in SIZES:
-        raise unknown("size", size, SIZES)
-    if behaviour != "imagination":
-        raise ConfigError(
-            f"{method.name} learns to act in dreams, by gradients through them: "
-            f"behaviour={behaviour!r} must be 'imagination'."
-        )
-    config = SIZES[size]
+    config = named("size", size, SIZES)
+    because = "learns to act in dreams, by gradients through them"
+    method.check_behaviour(behaviour, own="imagination", because=because)
     model = dataclasses.replace(config.model, observe_reward=observe_reward)
     config = dataclasses.replace(config, model=model, grown_after=round(GROWING * updates))
     return Mamba(method, config, layout, num_scenarios)
@@ -215,7 +181,11 @@ def world_loss(
 
 
 def actor_loss(
-    actor: Actor, agent: Mamba, behaviour: Behaviour, forward: Forward, key: PRNGKeyArray
+    actor: Actor,
+    agent: Mamba,
+    behaviour: Behaviour[BinnedHead],
+    forward: Forward,
+    key: PRNGKeyArray,
 ) -> tuple[Float[Array, ""], tuple[Judged, dict[str, Float[Array, "1 1"]]]]:
     """The actor's loss on one dream from random steps of every row; the world is a constant."""
     keys, config, model = named_keys(key, "starts", "dream"), agent.config, forward.world.model

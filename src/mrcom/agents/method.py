@@ -1,9 +1,12 @@
 """A method as data: the parts of its model and the weights of its loss terms."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import TypeVar
 
-from mrcom.core.errors import ConfigError
+from mrcom.core.errors import ConfigError, unknown
+
+Entry = TypeVar("Entry")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +29,48 @@ class Method:
     def terms(self) -> Mapping[str, float]:
         """The weights by name."""
         return dict(self.weights)
+
+    def check_terms(self, known: Collection[str]) -> None:
+        """Nothing, where every loss term is known.
+
+        Raises:
+            ConfigError: one is not; the message names the nearest.
+        """
+        for name in self.terms:
+            if name not in known:
+                raise unknown("loss term", name, known)
+
+    def check_recurrent(self, parts: tuple[str, ...]) -> None:
+        """Nothing, where a recurrent state-space model has all its parts.
+
+        Raises:
+            ConfigError: one was taken out.
+        """
+        if self.parts != parts:
+            raise ConfigError(
+                f"{self.name} has the parts {self.parts}; a recurrent state-space "
+                f"model needs {parts}. Loss terms can be taken out, parts cannot."
+            )
+
+    def check_behaviour(self, given: str, *, own: str, because: str) -> None:
+        """Nothing, where what is to learn to act is the method's own behaviour.
+
+        Raises:
+            ConfigError: it is another's.
+        """
+        if given != own:
+            raise ConfigError(f"{self.name} {because}: behaviour={given!r} must be {own!r}.")
+
+
+def named(kind: str, name: str, known: Mapping[str, Entry]) -> Entry:
+    """The entry of that name.
+
+    Raises:
+        ConfigError: there is none; the message names the nearest.
+    """
+    if name not in known:
+        raise unknown(kind, name, known)
+    return known[name]
 
 
 def without(method: Method, *names: str) -> Method:

@@ -6,20 +6,18 @@ by finding that out. It learns from the same merged experience as every other me
 """
 
 import dataclasses
-from collections.abc import Mapping
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
-from mrcom.agents.acting import CLIP, steps_of
+from mrcom.agents.abstract_agent import AbstractAgent
+from mrcom.agents.acting import standardised, steps_of
 from mrcom.agents.agent import Agent, Metrics, Windows
-from mrcom.agents.method import Method
-from mrcom.behaviour.critic import CriticConfig, MetaValue
+from mrcom.agents.method import Method, named
+from mrcom.behaviour.critic import CriticConfig
 from mrcom.behaviour.latent_sac import LatentSac, LatentSacConfig, LatentSacState
-from mrcom.behaviour.policy import Actor, ActorConfig
+from mrcom.behaviour.policy import ActorConfig
 from mrcom.behaviour.sac import SACConfig
 from mrcom.core.errors import ConfigError, unknown
 from mrcom.core.rng import named_keys
@@ -80,14 +78,11 @@ class Carry(eqx.Module):
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelFree:
+class ModelFree(AbstractAgent):
     """The method with its sizes fixed."""
 
-    method: Method
     config: LatentSacConfig
     windows: Windows
-    layout: Layout
-    num_scenarios: int
     observe_reward: bool
 
     def __post_init__(self):
@@ -98,19 +93,9 @@ class ModelFree:
             raise ConfigError("A policy that sees nothing cannot act: keep 'observation'.")
 
     @property
-    def sub_episodes(self) -> int:
-        """A collected episode is one."""
-        return 1
-
-    @property
     def dream_steps(self) -> int:
         """None: nothing is dreamt."""
         return 0
-
-    @property
-    def stored(self) -> Mapping[str, jax.ShapeDtypeStruct]:
-        """Updates keep nothing beside the steps."""
-        return {}
 
     @property
     def behaviour(self) -> LatentSac:
@@ -119,19 +104,10 @@ class ModelFree:
 
     def init(self, key: PRNGKeyArray) -> State:
         """The state before anything was learnt."""
-        bodies = len(self.layout.bodies)
         width = self.layout.obs + self.observe_reward
         width += NUM_TOLD if "told" in self.method.parts else 0
-        return State(
-            behaviour=self.behaviour.init(width, self.layout.act, self.num_scenarios, key=key),
-            mean=jnp.zeros((bodies, self.layout.obs)),
-            std=jnp.ones((bodies, self.layout.obs)),
-        )
-
-    def with_statistics(self, state: State, mean: np.ndarray, std: np.ndarray) -> State:
-        """The state with new observation statistics, one row per body."""
-        rows = (jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32))
-        return eqx.tree_at(lambda s: (s.mean, s.std), state, rows)
+        behaviour = self.behaviour.init(width, self.layout.act, self.num_scenarios, key=key)
+        return State(behaviour, **self.new_statistics())
 
     def start(self, state: State, masks: Masks, prompt: Prompt) -> Carry:
         """What is known before the first observation; prompts say nothing to it."""
@@ -162,14 +138,6 @@ class ModelFree:
         """Take in one step and choose the next action; its mode where `key` is None."""
         return _act((self, key), state, carry, jnp.asarray(obs), jnp.asarray(reward)), carry
 
-    def actor(self, state: State) -> Actor:
-        """The policy that was learnt in training."""
-        return state.behaviour.actor
-
-    def meta_value(self, state: State) -> MetaValue:
-        """The value that all training scenarios share."""
-        return state.behaviour.meta
-
     def update(self, state: State, batch: Batch, key: PRNGKeyArray) -> tuple[State, Metrics]:
         """One step of everything. The given state's memory is handed over: do not use it again."""
         return _update((self, batch, key), state)
@@ -183,8 +151,7 @@ class ModelFree:
         obs_mask: Float[Array, "... O"],
         told: Float[Array, "... P"],
     ) -> Float[Array, "*B F"]:
-        scaled = jnp.clip((obs - state.mean[body]) / state.std[body], -CLIP, CLIP)
-        parts = [scaled * obs_mask]
+        parts = [standardised(obs, state.mean[body], state.std[body]) * obs_mask]
         if self.observe_reward:
             parts.append(reward[..., None])
         if "told" in self.method.parts:
@@ -241,16 +208,10 @@ def build(
     Raises:
         ConfigError: no such size, a part that it does not know, or a behaviour that needs a model.
     """
-    if size not in SIZES:
-        raise unknown("size", size, SIZES)
-    if behaviour != "sac":
-        raise ConfigError(
-            f"{method.name} has no world model to dream with: behaviour={behaviour!r} must be "
-            f"'sac'."
-        )
-    chosen = SIZES[size]
+    chosen = named("size", size, SIZES)
+    method.check_behaviour(behaviour, own="sac", because="has no world model to dream with")
     rate, actor = chosen.rate, ActorConfig(units=chosen.units)
     sac = SACConfig(actor=actor, units=chosen.units, actor_rate=rate, critic_rate=rate)
     critic = CriticConfig(units=chosen.units, learning_rate=rate, slow_rate=0.1, slow_weight=0.0)
     config = LatentSacConfig(sac=sac, critic=critic)
-    return ModelFree(method, config, chosen.windows, layout, num_scenarios, observe_reward)
+    return ModelFree(method, config, layout, num_scenarios, chosen.windows, observe_reward)

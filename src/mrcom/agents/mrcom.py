@@ -7,23 +7,17 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from mrcom.agents import acting
-from mrcom.agents.acting import Filter
-from mrcom.agents.agent import Metrics, Windows
-from mrcom.agents.latent_agent import AbstractLatentAgent
-from mrcom.agents.method import Method
+from mrcom.agents.agent import Metrics
+from mrcom.agents.modular_agent import AbstractModularAgent, ModularState
 from mrcom.agents.mrcom_config import MRCOM as MRCOM
 from mrcom.agents.mrcom_config import MrComConfig
-from mrcom.behaviour.imagination import Imagination
-from mrcom.behaviour.latent_sac import LatentSac, LatentSacConfig
-from mrcom.behaviour.learning import AbstractBehaviour, BehaviourState
-from mrcom.core.errors import unknown
+from mrcom.behaviour.learning import BehaviourState
 from mrcom.core.rng import named_keys
-from mrcom.core.types import Batch, Layout
+from mrcom.core.types import Batch
 from mrcom.models.contextual import ContextualConfig, ContextualModel, Posterior
 from mrcom.models.world_model import DreamContext
 from mrcom.objectives.kl import balanced_kl
@@ -31,23 +25,6 @@ from mrcom.objectives.meta_state import meta_state_bound, meta_state_reweight
 from mrcom.objectives.meta_value import value_consistency
 from mrcom.objectives.prediction import continue_loss, reconstruction, reward_loss
 from mrcom.objectives.total import total_loss
-
-
-class MrComState(eqx.Module):
-    """Everything that changes while learning, and nothing else. This is the checkpoint."""
-
-    model: ContextualModel
-    moments: Any
-    behaviour: BehaviourState
-    mean: Float[Array, "bodies O"]
-    """Of each body's observations."""
-    std: Float[Array, "bodies O"]
-    """Of each body's observations."""
-
-    @property
-    def filter(self) -> Filter:
-        """What turns observations into features."""
-        return Filter(self.model, self.mean, self.std)
 
 
 class Forward(eqx.Module):
@@ -66,43 +43,19 @@ Term = Callable[[MrComConfig, Forward], Float[Array, "B _"]]
 
 
 @dataclasses.dataclass(frozen=True)
-class MrCom(AbstractLatentAgent):
-    """The method with its sizes fixed; all that changes is in `MrComState`."""
+class MrCom(AbstractModularAgent):
+    """The method with its sizes fixed; all that changes is in `ModularState`."""
 
-    method: Method
     config: MrComConfig
-    layout: Layout
-    num_scenarios: int
 
     def __post_init__(self):
-        for name in self.method.terms:
-            if name not in TERMS:
-                raise unknown("loss term", name, TERMS)
+        self.method.check_terms(TERMS)
         self.config.model.check_behaviour()
-
-    @property
-    def windows(self) -> Windows:
-        """Which steps make a training batch."""
-        return self.config.windows
 
     @property
     def dream_context(self) -> DreamContext:
         """Whether dreamt steps enter the context."""
         return self.config.dream_context
-
-    @property
-    def dream_steps(self) -> int:
-        """Dreamt steps of one update, as long as all scenarios have data."""
-        return self.behaviour.dream_steps(self.windows.rows(self.num_scenarios))
-
-    @property
-    def behaviour(self) -> AbstractBehaviour:
-        """What learns to act."""
-        config, per_scenario = self.config, self.windows.per_scenario
-        if isinstance(config.behaviour, LatentSacConfig):
-            return LatentSac(config.behaviour, per_scenario)
-        dreams = config.starts, config.horizon, config.dream_context
-        return Imagination(config.behaviour, *dreams, per_scenario)
 
     @property
     def model_config(self) -> ContextualConfig:
@@ -111,12 +64,12 @@ class MrCom(AbstractLatentAgent):
         parts = (*self.method.parts, "reference") if bound else self.method.parts
         return dataclasses.replace(self.config.model, parts=parts)
 
-    def init(self, key: PRNGKeyArray) -> MrComState:
+    def init(self, key: PRNGKeyArray) -> ModularState[ContextualModel]:
         """The state before anything was learnt."""
         keys = named_keys(key, "model", "behaviour")
         sizes, bodies = (self.layout.obs, self.layout.act), len(self.layout.bodies)
         model = ContextualModel(self.model_config, *sizes, bodies=bodies, key=keys.model)
-        return MrComState(
+        return ModularState(
             model=model,
             moments=self.config.optimizer.init(eqx.filter(model, eqx.is_inexact_array)),
             behaviour=self.behaviour.init(
@@ -125,33 +78,42 @@ class MrCom(AbstractLatentAgent):
                 self.num_scenarios,
                 key=keys.behaviour,
             ),
-            mean=jnp.zeros((len(self.layout.bodies), self.layout.obs)),
-            std=jnp.ones((len(self.layout.bodies), self.layout.obs)),
+            **self.new_statistics(),
         )
 
-    def with_statistics(self, state: MrComState, mean: np.ndarray, std: np.ndarray) -> MrComState:
-        """The state with new observation statistics, one row per body."""
-        rows = (jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32))
-        return eqx.tree_at(lambda s: (s.mean, s.std), state, rows)
+    def learn_model(
+        self, state: ModularState, batch: Batch, key: PRNGKeyArray
+    ) -> tuple[ContextualModel, Any, Posterior, Metrics]:
+        """Steps of the world model on equal shares of a batch, and what they were made from."""
+        num, optimizer = self.config.steps_on(batch.reward.shape[0]), self.config.optimizer
+        shares = jax.tree.map(lambda x: x.reshape(num, x.shape[0] // num, *x.shape[1:]), batch)
+        # What is not an array cannot be carried through the loop.
+        arrays, rest = eqx.partition(state.model, eqx.is_array)
 
-    def update(
-        self, state: MrComState, batch: Batch, key: PRNGKeyArray
-    ) -> tuple[MrComState, Metrics]:
-        """One step of the world model, then one of the behaviour on what it made of the batch.
+        def step(carry: tuple[Any, Any], given: tuple[Array, Batch]) -> tuple[Any, Any]:
+            number, share = given
+            model = eqx.combine(carry[0], rest)
+            (_, (posterior, terms)), grads = eqx.filter_value_and_grad(model_loss, has_aux=True)(
+                model, self, share, state.behaviour, jax.random.fold_in(key, number)
+            )
+            params = eqx.filter(model, eqx.is_inexact_array)
+            steps, moments = optimizer.update(grads, carry[1], params)
+            after = eqx.filter(eqx.apply_updates(model, steps), eqx.is_array)
+            return (after, moments), (posterior, terms, optax.tree.norm(grads))
 
-        The given state's memory is handed over to the new one: do not use it again.
-        """
-        return _update((self, batch, key), state)
-
-    @eqx.filter_jit
-    def update_model(
-        self, state: MrComState, batch: Batch, key: PRNGKeyArray
-    ) -> tuple[MrComState, Metrics]:
-        """One step of the world model alone; the given state can still be used."""
-        batch = acting.normalised(state.filter, batch)
-        model, moments, (_, terms, gradient) = _model_steps(self, state, batch, key)
-        after = eqx.tree_at(lambda s: (s.model, s.moments), state, (model, moments))
-        return after, _model_metrics(self, terms, gradient)
+        start = (arrays, state.moments)
+        (arrays, moments), seen = jax.lax.scan(step, start, (jnp.arange(num), shares))
+        # Sizes written out: a part that the method has not got has width 0, and -1 cannot be
+        # inferred.
+        whole = lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
+        posterior, terms = jax.tree.map(whole, seen[:2])
+        metrics = {
+            "loss": total_loss(terms, self.method.terms),
+            "gradient": jnp.mean(seen[2]),
+            **{f"loss/{name}": jnp.mean(term) for name, term in terms.items()},
+            **{f"row/{name}": jnp.mean(term, axis=1) for name, term in terms.items()},
+        }
+        return eqx.combine(arrays, rest), moments, posterior, metrics
 
 
 def _reconstruction(config: MrComConfig, forward: Forward) -> Float[Array, "B T"]:
@@ -236,56 +198,3 @@ def model_loss(
     weights = agent.method.terms
     terms = {name: TERMS[name](agent.config, forward) for name in weights}
     return total_loss(terms, weights), (posterior, terms)
-
-
-def _model_steps(
-    agent: MrCom, state: MrComState, batch: Batch, key: PRNGKeyArray
-) -> tuple[ContextualModel, Any, tuple[Posterior, dict[str, Array], Array]]:
-    """Steps of the world model on equal shares of a batch, and what they were made from."""
-    num = agent.config.steps_on(batch.reward.shape[0])
-    shares = jax.tree.map(lambda x: x.reshape(num, x.shape[0] // num, *x.shape[1:]), batch)
-    # What is not an array cannot be carried through the loop.
-    arrays, rest = eqx.partition(state.model, eqx.is_array)
-
-    def step(carry: tuple[Any, Any], given: tuple[Array, Batch]) -> tuple[Any, Any]:
-        number, share = given
-        model = eqx.combine(carry[0], rest)
-        (_, (posterior, terms)), grads = eqx.filter_value_and_grad(model_loss, has_aux=True)(
-            model, agent, share, state.behaviour, jax.random.fold_in(key, number)
-        )
-        params = eqx.filter(model, eqx.is_inexact_array)
-        steps, moments = agent.config.optimizer.update(grads, carry[1], params)
-        after = eqx.filter(eqx.apply_updates(model, steps), eqx.is_array)
-        return (after, moments), (posterior, terms, optax.tree.norm(grads))
-
-    start = (arrays, state.moments)
-    (arrays, moments), seen = jax.lax.scan(step, start, (jnp.arange(num), shares))
-    posterior, terms, gradient = seen
-    # Sizes written out: a part that the method has not got has width 0, and -1 cannot be inferred.
-    whole = lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
-    joined = jax.tree.map(whole, (posterior, terms))
-    return eqx.combine(arrays, rest), moments, (*joined, jnp.mean(gradient))
-
-
-def _model_metrics(agent: MrCom, terms: dict[str, Array], gradient: Array) -> Metrics:
-    return {
-        "loss": total_loss(terms, agent.method.terms),
-        "gradient": gradient,
-        **{f"loss/{name}": jnp.mean(term) for name, term in terms.items()},
-        **{f"row/{name}": jnp.mean(term, axis=1) for name, term in terms.items()},
-    }
-
-
-@eqx.filter_jit(donate="all-except-first")
-def _update(
-    given: tuple[MrCom, Batch, PRNGKeyArray], state: MrComState
-) -> tuple[MrComState, Metrics]:
-    agent, batch, key = given
-    keys = named_keys(key, "model")
-    batch = acting.normalised(state.filter, batch)
-    model, moments, (posterior, terms, gradient) = _model_steps(agent, state, batch, keys.model)
-    trained = acting.steps_of(batch, slice(-agent.windows.length, None))
-    # The behaviour takes its own names from the same key.
-    behaviour, learnt = agent.behaviour.update(state.behaviour, model, posterior, trained, key=key)
-    metrics = _model_metrics(agent, terms, gradient) | learnt
-    return MrComState(model, moments, behaviour, state.mean, state.std), metrics

@@ -7,11 +7,10 @@ import optax
 
 from mrcom.agents.agent import Windows
 from mrcom.agents.method import Method
+from mrcom.agents.modular_config import BEHAVIOURS as BEHAVIOURS
+from mrcom.agents.modular_config import falling_adam, sized_actor_critic
 from mrcom.behaviour.actor_critic import ActorCriticConfig
-from mrcom.behaviour.critic import CriticConfig
 from mrcom.behaviour.latent_sac import LatentSacConfig
-from mrcom.behaviour.policy import ActorConfig
-from mrcom.core.errors import unknown
 from mrcom.models.context import ContextConfig
 from mrcom.models.contextual import ContextualConfig
 from mrcom.models.world_model import DreamContext
@@ -34,10 +33,6 @@ MRCOM = Method(
 )
 """The whole method. `without(MRCOM, "deter")`, `"context"`, `"meta_state"` and `"meta_value"` are
 the paper's four ablations."""
-
-
-WARMUP, LAST_RATE = 50, 0.03
-"""Steps until the world model's rate is reached, and its share at the end, where it decays."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,13 +84,9 @@ class MrComConfig:
     @property
     def optimizer(self) -> optax.GradientTransformation:
         """The world model's."""
-        rate: optax.ScalarOrSchedule = self.learning_rate
-        if self.decay_steps:
-            rate = optax.schedules.warmup_cosine_decay_schedule(
-                0.0, rate, WARMUP, max(self.decay_steps, WARMUP + 1), LAST_RATE * rate
-            )
-        clip = optax.clip_by_global_norm(self.max_norm)
-        return optax.chain(clip, optax.adam(rate, eps=1e-8))
+        return falling_adam(
+            self.learning_rate, decay_steps=self.decay_steps, max_norm=self.max_norm
+        )
 
 
 def _sized(
@@ -114,7 +105,6 @@ def _sized(
     model_steps: int = 1,
 ) -> MrComConfig:
     """The method at a size; `hurry` multiplies all learning rates."""
-    rates = ActorCriticConfig(), CriticConfig(), MrComConfig()
     return MrComConfig(
         model=ContextualConfig(
             stoch=stoch,
@@ -124,12 +114,8 @@ def _sized(
             aux_units=min(units, 128),
             context=ContextConfig(width=width, window=windows.context),
         ),
-        behaviour=ActorCriticConfig(
-            actor=ActorConfig(units=actor),
-            critic=CriticConfig(units=critic, learning_rate=hurry * rates[1].learning_rate),
-            learning_rate=hurry * rates[0].learning_rate,
-        ),
-        learning_rate=hurry * rates[2].learning_rate,
+        behaviour=sized_actor_critic(actor, critic, hurry),
+        learning_rate=hurry * MrComConfig().learning_rate,
         windows=windows,
         starts=starts,
         horizon=horizon,
@@ -158,34 +144,3 @@ SIZES = {
 """Sizes by name. stoch 32, aux 16 to 32, deter 256 to 512, width 96 or 192 are the
 specification's; `debug` and `tiny` are smaller. `tiny` and `small` learn with larger steps, so that
 two cores finish in minutes or half an hour."""
-
-
-BEHAVIOURS = ("imagination", "sac")
-"""What may learn to act: the actor-critic in dreams, or SAC on replayed features."""
-
-
-def with_behaviour(config: MrComConfig, name: str) -> MrComConfig:
-    """A size with the behaviour of that name, its networks, horizon and hurry unchanged.
-
-    Raises:
-        ConfigError: no such behaviour; the message names the nearest.
-    """
-    if name not in BEHAVIOURS:
-        raise unknown("behaviour", name, BEHAVIOURS)
-    given = config.behaviour
-    assert isinstance(given, ActorCriticConfig), "sizes are given with the actor-critic"
-    if name == "imagination":
-        return config
-    rate, default = given.critic.learning_rate, LatentSacConfig()
-    sac = dataclasses.replace(
-        default.sac,
-        actor=given.actor,
-        units=given.actor.units,
-        layers=given.actor.layers,
-        discount=given.discount,
-        actor_rate=rate,
-        critic_rate=rate,
-        temperature_rate=rate,
-    )
-    critic = dataclasses.replace(default.critic, units=given.critic.units, learning_rate=rate)
-    return dataclasses.replace(config, behaviour=LatentSacConfig(sac, critic))

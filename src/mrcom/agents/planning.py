@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -14,6 +14,7 @@ from mrcom.agents.acting import Filter
 from mrcom.agents.agent import Agent
 from mrcom.behaviour.mpc import AbstractPlanner, RewardFn, Spread, dreamt_return, one_model
 from mrcom.behaviour.observed_reward import ObservedReward
+from mrcom.core.errors import ConfigError
 from mrcom.core.rng import named_keys
 from mrcom.core.types import Masks, Prompt
 from mrcom.models.world_model import DreamContext
@@ -36,6 +37,39 @@ class Planning:
     """Whether dreamt steps enter the context, which is computed once a plan by default."""
     oracle: ObservedReward | None = None
     """True rewards of raw observations; None plans with the rewards that the model learnt."""
+
+
+@runtime_checkable
+class Plans(Protocol):
+    """The configuration of a method that can act by planning."""
+
+    @property
+    def planning(self) -> Planning:
+        """How to."""
+        ...
+
+
+def planning_of(agent: Agent) -> Planning:
+    """How an agent acts by planning.
+
+    Raises:
+        ConfigError: its method does not say.
+    """
+    config = getattr(agent, "config", None)
+    if not isinstance(config, Plans):
+        raise ConfigError(
+            f"{type(agent).__name__} does not act by planning: its configuration has no "
+            f"`planning`; the nearest methods that have are cadm and cadm-vanilla."
+        )
+    return config.planning
+
+
+def described(planning: Planning) -> str:
+    """A planner and its numbers, for readers of a table."""
+    numbers = vars(planning.planner) | {"particles": planning.particles}
+    said = [f"{name} {value}" for name, value in numbers.items()]
+    rewards = "learnt rewards" if planning.oracle is None else "true rewards"
+    return ", ".join([type(planning.planner).__name__, *said, rewards])
 
 
 class PlanningPolicy:

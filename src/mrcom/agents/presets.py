@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from mrcom.core.errors import unknown
+from mrcom.agents.method import named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +62,4 @@ def budget(name: str) -> Budget:
     Raises:
         ConfigError: no such budget; the message names the nearest.
     """
-    if name not in BUDGETS:
-        raise unknown("budget", name, BUDGETS)
-    return BUDGETS[name]
+    return named("budget", name, BUDGETS)

@@ -3,7 +3,7 @@
 Values are sums of reward here, not multiplied by 1 - discount: bins cover every magnitude.
 """
 
-from typing import NoReturn
+from typing import Generic, NoReturn, TypeVar
 
 import equinox as eqx
 import jax
@@ -14,25 +14,19 @@ from mrcom.core.errors import ConfigError
 from mrcom.models.rssm import RSSM
 from mrcom.models.rssm_parts import State
 from mrcom.models.world_model import imagine
-from mrcom.nn.heads import TwoHotHead, two_hot_mean
+from mrcom.nn.heads import BinnedHead, TwoHotHead, two_hot_mean
 from mrcom.objectives.imagination import return_range, weight_from_start
 from mrcom.objectives.returns import lambda_return
 
-
-def no_meta_value() -> NoReturn:
-    """What to say to a learner that wants to go on from a meta value."""
-    raise ConfigError(
-        "This critic is a distribution over bins, in reward: a learner that starts from a "
-        "meta value cannot use it. Adapt with learner='sac'."
-    )
+Head = TypeVar("Head", bound=BinnedHead)
 
 
-class Behaviour(eqx.Module):
+class Behaviour(eqx.Module, Generic[Head]):
     """How to act, and what it is worth."""
 
     actor: Actor
-    critic: TwoHotHead
-    slow: TwoHotHead
+    critic: Head
+    slow: Head
     """A copy that follows the critic."""
     return_range: Float[Array, ""]
     """Running range of returns, in reward."""
@@ -44,7 +38,10 @@ class Behaviour(eqx.Module):
         Raises:
             ConfigError: always.
         """
-        no_meta_value()
+        raise ConfigError(
+            "This critic is a distribution over bins, in reward: a learner that starts from a "
+            "meta value cannot use it. Adapt with learner='sac'."
+        )
 
 
 class Imagined(eqx.Module):

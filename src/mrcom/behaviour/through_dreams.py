@@ -3,38 +3,15 @@
 Values are sums of reward here, not multiplied by 1 - discount: bins cover every magnitude.
 """
 
-from typing import NoReturn
-
 import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
-from mrcom.behaviour.binned import no_meta_value
 from mrcom.behaviour.dreams import DreamFn
 from mrcom.behaviour.policy import Actor
 from mrcom.nn.heads import BinnedHead
 from mrcom.objectives.imagination import dream_weight, return_range
 from mrcom.objectives.returns import lambda_return
-
-
-class Behaviour(eqx.Module):
-    """How to act, and what it is worth."""
-
-    actor: Actor
-    critic: BinnedHead
-    slow: BinnedHead
-    """A copy that follows the critic."""
-    return_range: Float[Array, ""]
-    """Running range of returns, in reward."""
-
-    @property
-    def meta(self) -> NoReturn:
-        """No value that another learner could go on with.
-
-        Raises:
-            ConfigError: always.
-        """
-        no_meta_value()
 
 
 class Judged(eqx.Module):

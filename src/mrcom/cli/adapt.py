@@ -1,11 +1,17 @@
 """`mrcom adapt`: a policy for a scenario that a trained model has not seen."""
 
 import dataclasses
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
+from mrcom.cli.choices import Choice
 from mrcom.cli.options import OtherBudget, Run, budget_for
+
+LEARNER = Choice("learner", ("sac", "imagination", "ppo"))
+POLICY_INIT = Choice("policy-init", ("behaviour", "scratch"))
+READS = Choice("reads", ("feature", "observation"))
+MODEL = Choice("model", ("frozen", "finetune"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,25 +20,36 @@ class Adapt:
 
     run: Run
     learner: Annotated[
-        Literal["sac", "imagination", "ppo"],
+        str,
+        LEARNER,
         tyro.conf.arg(
             help="SAC on real and dreamt steps, the actor-critic of training in dreams alone, or "
-            "PPO on real steps alone."
+            "PPO on real steps alone.",
+            metavar=LEARNER.metavar,
         ),
     ] = "sac"
     policy_init: Annotated[
-        Literal["behaviour", "scratch"],
-        tyro.conf.arg(help="Start from what training learnt, or from nothing."),
+        str,
+        POLICY_INIT,
+        tyro.conf.arg(
+            help="Start from what training learnt, or from nothing.", metavar=POLICY_INIT.metavar
+        ),
     ] = "behaviour"
     reads: Annotated[
-        Literal["feature", "observation"],
+        str,
+        READS,
         tyro.conf.arg(
-            help="What the policy reads: the model's state, or observations (from scratch only)."
+            help="What the policy reads: the model's state, or observations (from scratch only).",
+            metavar=READS.metavar,
         ),
     ] = "feature"
     model: Annotated[
-        Literal["frozen", "finetune"],
-        tyro.conf.arg(help="Keep the world model, or let each target's own copy learn on."),
+        str,
+        MODEL,
+        tyro.conf.arg(
+            help="Keep the world model, or let each target's own copy learn on.",
+            metavar=MODEL.metavar,
+        ),
     ] = "frozen"
     name: Annotated[
         str, tyro.conf.arg(help="How tables and `mrcom.load` call the result.", metavar="NAME")
@@ -46,8 +63,8 @@ class Adapt:
 
 def run(options: Adapt) -> int | None:
     """Run the command."""
-    from mrcom.cli.stages import CONTROL, adapt_run, adaptation
     from mrcom.core.errors import ConfigError
+    from mrcom.train.adaptation import CONTROL, adapt_run, adaptation
     from mrcom.train.loop import open_trained
     from mrcom.train.run_folder import open_run
 

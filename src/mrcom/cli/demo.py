@@ -7,7 +7,10 @@ from typing import Annotated
 
 import tyro
 
-from mrcom.cli.options import Budget, Resume, RunDir, Seed, Size
+from mrcom.cli.choices import Choice
+from mrcom.cli.options import METHOD, Budget, Resume, RunDir, Seed, Size
+
+SEVERAL = Choice("method", (*METHOD.names, "all"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +22,11 @@ class Demo:
     size: Size = None
     methods: Annotated[
         tuple[str, ...],
-        tyro.conf.arg(help="One method, several, or all: each in a folder of its own, compared."),
+        SEVERAL,
+        tyro.conf.arg(
+            help="One method, several, or all: each in a folder of its own, compared.",
+            metavar=f"[{SEVERAL.metavar} ...]",
+        ),
     ] = ("mrcom",)
     run_dir: RunDir = None
     resume: Resume = None
@@ -45,12 +52,12 @@ SETTINGS = ("seed", "budget", "size", "methods")
 
 def run(options: Demo) -> int | None:
     """Run the command."""
-    from mrcom.agents.build import METHODS, method_named
     from mrcom.cli.options import place_of_run
+    from mrcom.core.errors import ConfigError
 
-    names = tuple(METHODS) if options.methods == ("all",) else tuple(dict.fromkeys(options.methods))
-    for name in names:
-        method_named(name)
+    names = METHOD.names if "all" in options.methods else tuple(dict.fromkeys(options.methods))
+    if not names:
+        raise ConfigError(f"--methods names none; give one or more of {', '.join(SEVERAL.names)}.")
     options = dataclasses.replace(options, methods=names)
     path, resume = place_of_run(options.run_dir, options.resume, "demo")
     if len(names) == 1 and not (resume and (path / PLAN).is_file()):
@@ -62,7 +69,7 @@ def run(options: Demo) -> int | None:
 
     options = _resumed(options, path) if resume else _begun(options, path)
     names = options.methods
-    print(_time_needed(names, options.budget), flush=True)
+    print(_time_needed(names, options.budget, options.size), flush=True)
     for name in names:
         # A method that was not begun when the rest was interrupted starts now.
         _demo(options, name, path / name, resume=resume and (path / name).exists())
@@ -106,26 +113,40 @@ def _resumed(options: Demo, path: pathlib.Path) -> Demo:
 
 
 def _demo(options: Demo, method: str, path: pathlib.Path, *, resume: bool) -> None:
+    from mrcom.cli.evaluate import judge_run, predict_held_out
     from mrcom.cli.report import print_report
-    from mrcom.cli.stages import ADAPTED, CONTROL, adapt_run, evaluate_run, measure_open_loop
     from mrcom.cli.train import train_or_resume
+    from mrcom.train.adaptation import ADAPTED, CONTROL, adapt_run
 
     place = {"resume": path} if resume else {"run_dir": path}
     one = _One(options.seed, options.budget, options.size, method, **place)
     run = train_or_resume(one, "demo")
     budget = run.config.budget
-    measure_open_loop(run, budget)
+    predict_held_out(run, budget)
     for config in (ADAPTED, CONTROL):
         adapt_run(run, config, budget, seed=run.config.seed)
-    evaluate_run(run, budget, seed=run.config.seed)
+    judge_run(run, budget, seed=run.config.seed)
     print_report(run.folder, budget.name)
 
 
-def _time_needed(names: tuple[str, ...], budget: str) -> str:
-    from mrcom.agents.presets import MINUTES
+def _time_needed(names: tuple[str, ...], budget: str, size: str | None) -> str:
+    """Minutes of the methods that were asked for: measured, or else estimated and said to be."""
+    from mrcom.agents.presets import BUDGETS, MINUTES
 
-    known = [MINUTES[name] for name in names if budget == "tiny" and name in MINUTES]
-    if len(known) < len(names):
-        each = ", ".join(f"{name} {minutes}" for name, minutes in MINUTES.items())
-        return f"{len(names)} methods one after the other; at tiny, minutes on two cores: {each}"
-    return f"{len(names)} methods, about {sum(known)} minutes on two idle cores"
+    usual = budget == "tiny" and size in (None, "tiny")
+    # Of the whole demo learning takes the most; of methods that nobody timed we know no better.
+    longer = BUDGETS[budget].updates / BUDGETS["tiny"].updates
+    typical = sum(MINUTES.values()) / len(MINUTES)
+    said, total = [], 0.0
+    for name in names:
+        minutes = MINUTES.get(name, typical) * longer
+        total += max(minutes, 1.0)
+        known = "measured" if usual and name in MINUTES else "estimate"
+        said.append(f"{name} {max(minutes, 1.0):.0f} ({known})")
+    text = (
+        f"{len(names)} methods one after the other, about {total:.0f} minutes on two idle cores: "
+        f"{', '.join(said)}"
+    )
+    if usual:
+        return text
+    return f"{text}. Estimates count updates alone, from {', '.join(MINUTES)} at tiny"

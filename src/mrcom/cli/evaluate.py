@@ -1,11 +1,15 @@
 """`mrcom evaluate`: returns of a trained run, inside and outside its training range."""
 
 import dataclasses
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from mrcom.cli.options import OtherBudget, Run, budget_for
+
+if TYPE_CHECKING:
+    from mrcom.agents.presets import Budget
+    from mrcom.train.loop import Run as TrainedRun
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,21 +19,83 @@ class Evaluate:
     run: Run
     budget: OtherBudget = None
     seed: Annotated[
-        int | None, tyro.conf.arg(help="Seed of the episodes; that of the run by default.")
+        int | None,
+        tyro.conf.arg(
+            help="Seed of the episodes; that of the run by default. Scores of other seeds stay, "
+            "and count as more episodes."
+        ),
     ] = None
+    planner: Annotated[
+        bool,
+        tyro.conf.arg(
+            help="Also judge the frozen model with its method's planner, such as CaDM's; says "
+            "before how long that takes."
+        ),
+    ] = False
 
 
 def run(options: Evaluate) -> int | None:
     """Run the command."""
+    from mrcom.agents.planning import planning_of
     from mrcom.cli.report import print_report
-    from mrcom.cli.stages import evaluate_run, measure_open_loop
     from mrcom.train.loop import open_trained
     from mrcom.train.run_folder import open_run
 
     trained = open_trained(open_run(options.run))
     seed = trained.config.seed if options.seed is None else options.seed
     budget = budget_for(trained, options.budget)
-    measure_open_loop(trained, budget)
-    evaluate_run(trained, budget, seed=seed)
+    if options.planner:
+        planning_of(trained.agent)  # refused before anything is computed
+    predict_held_out(trained, budget)
+    judge_run(trained, budget, seed=seed, with_planner=options.planner)
     print_report(trained.folder, budget.name)
     return None
+
+
+def predict_held_out(run: "TrainedRun", budget: "Budget") -> None:
+    """Keep a run's prediction errors and some of its dreams; without a world model it has none."""
+    from mrcom.agents.agent import WorldModelAgent
+    from mrcom.evaluate.dreams import save_starts
+    from mrcom.evaluate.predictions import measure_predictions
+    from mrcom.report.run_report import dreams_folder, open_loop_file
+    from mrcom.scenarios.bodies import body
+    from mrcom.train.held_out import held_out
+    from mrcom.train.run_folder import write_json
+
+    if not isinstance(run.agent, WorldModelAgent):
+        return
+    unseen = held_out(run, budget)
+    found = measure_predictions(run.agent, run.state, run.experience.normaliser, unseen)
+    write_json(open_loop_file(run.folder), found.errors)
+    for name, starts in found.starts.items():
+        file = dreams_folder(run.folder) / f"{name}.npz"
+        save_starts(file, name, body(name).control_dt, starts)
+
+
+def judge_run(
+    run: "TrainedRun", budget: "Budget", *, seed: int, with_planner: bool = False
+) -> None:
+    """Append the returns of every policy in every target to a run's scores."""
+    from mrcom.core.progress import duration
+    from mrcom.evaluate.judge import Trial, judge
+    from mrcom.evaluate.scores import append_scores
+    from mrcom.train.adaptation import targets_of_run
+    from mrcom.train.contestants import contestants, planner
+    from mrcom.train.settings import worlds_of
+
+    targets = targets_of_run(run, budget)
+    worlds = worlds_of(run.config, [target.scenario for target in targets])
+    inside = tuple(target.inside for target in targets)
+    trial = Trial(worlds.scenarios, inside, worlds.layout, budget, seed)
+    policies = contestants(run, worlds.scenarios)
+    if with_planner:
+        policies["planning"] = planner(run, seed=seed)
+        each = trial.seconds_a_step(policies["planning"].make_policy)
+        print(
+            f"planning: {budget.evaluation_steps} steps of "
+            f"{len(targets) * budget.evaluation_episodes} episodes, {each:.2g} s for a step of "
+            f"all: about {duration(each * budget.evaluation_steps)}",
+            flush=True,
+        )
+    for scores in judge(policies, trial, run_seed=run.config.seed):
+        append_scores(run.folder.scores_file, scores)

@@ -9,6 +9,7 @@ import tyro
 from tyro.conf import subcommand
 
 from mrcom.cli import adapt, compare, demo, doctor, evaluate, expert, report, scenarios, train
+from mrcom.cli.choices import check_choices
 from mrcom.core.errors import MrcomError, unknown
 
 # In the order a newcomer meets them.
@@ -70,15 +71,18 @@ def parse(args: Sequence[str]) -> Any:
     """The options of the command that was asked for.
 
     Raises:
-        ConfigError: no such command; the message names the nearest.
+        ConfigError: no such command, or an option that is none of its names; the message has
+            the nearest.
         SystemExit: help was asked for, or an option cannot be read.
     """
     if args and not args[0].startswith("-") and args[0] not in NAMES:
         raise unknown("command", args[0], NAMES)
-    return tyro.cli(
+    options = tyro.cli(
         Command,
         prog="mrcom",
         description="World models that work across many worlds. Start with `mrcom demo`.",
         args=list(args) or ["--help"],
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+    check_choices(options)
+    return options

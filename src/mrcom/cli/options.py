@@ -1,54 +1,87 @@
 """Options that several commands have, worded once."""
 
 import pathlib
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from mrcom.cli.choices import Choice
 from mrcom.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from mrcom.agents.presets import Budget as AmountOfWork
     from mrcom.train.loop import Run as TrainedRun
 
-Amount = Literal["debug", "tiny", "small", "full"]
+AMOUNTS = ("debug", "tiny", "small", "full")
+METHOD = Choice("method", ("mrcom", "dreamer", "mamba", "cadm", "cadm-vanilla", "sac", "sac-told"))
+REWARD = Choice("reward", ("track", "reach"))
+OBSERVATION = Choice("observation", ("plain", "add_g", "add_d", "msk_r", "msk_f"))
+BEHAVIOUR = Choice("behaviour", ("imagination", "sac"))
+PROMPT = Choice("prompt", ("expert", "own", "none"))
+BUDGET = Choice("budget", AMOUNTS)
+SIZE = Choice("size", AMOUNTS)
 
 MethodKind = Annotated[
-    Literal["mrcom", "dreamer", "mamba", "cadm", "cadm-vanilla", "sac", "sac-told"],
-    tyro.conf.arg(help="Which method learns: mrcom, or one of its baselines."),
+    str,
+    METHOD,
+    tyro.conf.arg(
+        help="Which method learns: mrcom, or one of its baselines.", metavar=METHOD.metavar
+    ),
 ]
 RewardKind = Annotated[
-    Literal["track", "reach"],
-    tyro.conf.arg(help="track rewards the target speed itself, reach any speed above it."),
+    str,
+    REWARD,
+    tyro.conf.arg(
+        help="track rewards the target speed itself, reach any speed above it.",
+        metavar=REWARD.metavar,
+    ),
 ]
 ObservationKind = Annotated[
-    Literal["plain", "add_g", "add_d", "msk_r", "msk_f"],
-    tyro.conf.arg(help="Noise, extra dimensions or masks on what is observed."),
+    str,
+    OBSERVATION,
+    tyro.conf.arg(
+        help="Noise, extra dimensions or masks on what is observed.", metavar=OBSERVATION.metavar
+    ),
 ]
 BehaviourKind = Annotated[
-    Literal["imagination", "sac"] | None,
+    str | None,
+    BEHAVIOUR,
     tyro.conf.arg(
         help="What learns to act: imagination (in dreams) or sac (SAC on features of replayed "
         "steps); that of the method by default.",
-        metavar="NAME",
+        metavar=BEHAVIOUR.metavar,
     ),
 ]
 PromptKind = Annotated[
-    Literal["expert", "own", "none"],
-    tyro.conf.arg(help="What fills the model's context before anything real is known."),
+    str,
+    PROMPT,
+    tyro.conf.arg(
+        help="What fills the model's context before anything real is known.",
+        metavar=PROMPT.metavar,
+    ),
 ]
 Seed = Annotated[int, tyro.conf.arg(help="Seed of everything random.")]
 Budget = Annotated[
-    Amount,
-    tyro.conf.arg(help="How much experience and learning: debug (seconds) to full (accelerator)."),
+    str,
+    BUDGET,
+    tyro.conf.arg(
+        help="How much experience and learning: debug (seconds) to full (accelerator).",
+        metavar=BUDGET.metavar,
+    ),
 ]
 OtherBudget = Annotated[
-    Amount | None,
-    tyro.conf.arg(help="Targets, steps and episodes; those of the run by default.", metavar="NAME"),
+    str | None,
+    BUDGET,
+    tyro.conf.arg(
+        help="Targets, steps and episodes; those of the run by default.", metavar=BUDGET.metavar
+    ),
 ]
 Size = Annotated[
-    Amount | None,
-    tyro.conf.arg(help="Size of the networks; that of the budget by default.", metavar="SIZE"),
+    str | None,
+    SIZE,
+    tyro.conf.arg(
+        help="Size of the networks; that of the budget by default.", metavar=SIZE.metavar
+    ),
 ]
 RunDir = Annotated[
     pathlib.Path | None,

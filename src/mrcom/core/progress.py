@@ -112,6 +112,14 @@ def _console(stream: Any) -> Any:
     return Console(file=stream)
 
 
+def duration(seconds: float) -> str:
+    """An amount of time as one says it, such as `40 seconds` or `1.5 hours`."""
+    for unit, size in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.{0 if seconds >= 10 * size else 1}f} {unit}"
+    return f"{max(seconds, 1):.0f} seconds"
+
+
 def _clock(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

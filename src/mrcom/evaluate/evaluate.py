@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mrcom.core.errors import ConfigError
+from mrcom.core.progress import Bar
 from mrcom.core.steps import Layout, Masks
 from mrcom.evaluate.scores import Score
 from mrcom.scenarios.layout import layout_of, masks_of
@@ -28,6 +29,7 @@ def evaluate(
     seed: int,
     layout: Layout | None = None,
     num_steps: int = 1000,
+    progress: Bar | None = None,
 ) -> Float[np.ndarray, "N E"]:
     """Return of every episode: all episodes of all scenarios run side by side.
 
@@ -39,6 +41,7 @@ def evaluate(
         seed: of the initial states: the same for every method that is compared.
         layout: widths the policy was built for; those of the scenarios when absent.
         num_steps: control steps of an episode.
+        progress: advanced by one at every step of all episodes.
 
     Raises:
         ConfigError: no scenario or no episode.
@@ -52,7 +55,7 @@ def evaluate(
     layout = layout_of(scenarios) if layout is None else layout
     simulator = Simulator(rows, layout=layout, seed=seed)
     policy = make_policy(rows, masks_of(rows, layout))
-    steps = rollout(simulator, policy, num_steps=num_steps, seed=seed)
+    steps = rollout(simulator, policy, num_steps=num_steps, seed=seed, progress=progress)
     # Summed in double precision: a thousand rewards near 1 lose digits otherwise.
     return steps.reward.sum(axis=1, dtype=np.float64).reshape(len(scenarios), episodes)
 
@@ -64,6 +67,7 @@ def evaluate_random(
     seed: int,
     layout: Layout | None = None,
     num_steps: int = 1000,
+    progress: Bar | None = None,
 ) -> Float[np.ndarray, "N E"]:
     """Return of uniformly random actions: the 0 of the normalised score."""
     return evaluate(
@@ -73,6 +77,7 @@ def evaluate_random(
         seed=seed,
         layout=layout,
         num_steps=num_steps,
+        progress=progress,
     )
 
 
@@ -88,6 +93,7 @@ def scores_of(
     updates: int,
     budget: str,
     settings: str = "",
+    evaluation_seed: int | None = None,
 ) -> list[Score]:
     """One record per episode, ready for the file; NaN becomes a missing score."""
     return [
@@ -105,6 +111,7 @@ def scores_of(
             updates=updates,
             budget=budget,
             settings=settings,
+            evaluation_seed=evaluation_seed,
         )
         for n, scenario in enumerate(scenarios)
         for episode in range(returns.shape[1])

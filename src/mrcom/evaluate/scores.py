@@ -45,11 +45,19 @@ class Score:
     """Name of the budget that it was evaluated with."""
     settings: str = ""
     """How its policy was found, where that differs from what is usual; empty in older files."""
+    evaluation_seed: int | None = None
+    """Seed of the episode; null in older files, which had that of the run unless asked."""
+
+    @property
+    def drawn(self) -> tuple[int, int]:
+        """Which episode of a scenario it was: its evaluation seed, and its number under that."""
+        seed = self.seed if self.evaluation_seed is None else self.evaluation_seed
+        return seed, self.episode
 
     @property
     def cell(self) -> tuple[Any, ...]:
         """What makes two lines the same measurement: the later one counts."""
-        return self.method, self.seed, self.scenario, self.episode, self.budget
+        return self.method, self.seed, self.scenario, self.drawn, self.budget
 
 
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -66,6 +74,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "updates": (int,),
     "budget": (str,),
     "settings": (str,),
+    "evaluation_seed": (int, type(None)),
 }
 
 
@@ -127,6 +136,7 @@ def _parse(line: str, where: str) -> Score:
             raise RunFolderError(f"{where}: {unknown('field of a score', name, _KINDS)}")
     value = dict(value)
     value.setdefault("settings", "")
+    value.setdefault("evaluation_seed", None)
     for name, kinds in _KINDS.items():
         if name not in value:
             raise RunFolderError(f"{where} has no {name!r}.")
@@ -161,8 +171,9 @@ class ScoreMatrix:
 def score_matrix(scores: Sequence[Score], *, field: str = "normalised") -> ScoreMatrix:
     """One method's scores: means over episodes where there are several runs.
 
-    Of a single run every episode is a row: intervals then say how well it was measured, not
-    how another run would fare. A scenario that lacks a normalised score anywhere is left out.
+    Of a single run every episode is a row, of whichever evaluation seed: intervals then say how
+    well it was measured, not how another run would fare. A scenario that lacks a normalised score
+    anywhere is left out.
 
     Raises:
         ConfigError: nothing to aggregate, several methods, or a row without one of the
@@ -176,7 +187,7 @@ def score_matrix(scores: Sequence[Score], *, field: str = "normalised") -> Score
     if not scores:
         raise ConfigError(f"No score of {methods[0]!r} has a {field}.")
     unit = "run" if len({score.seed for score in scores}) > 1 else "episode"
-    row_of = operator.attrgetter("seed" if unit == "run" else "episode")
+    row_of = operator.attrgetter("seed" if unit == "run" else "drawn")
     rows = sorted({row_of(score) for score in scores})
     scenarios = tuple(sorted({score.scenario for score in scores}))
     total, count = np.zeros((2, len(rows), len(scenarios)))
@@ -187,7 +198,16 @@ def score_matrix(scores: Sequence[Score], *, field: str = "normalised") -> Score
     if not count.all():
         row, column = np.argwhere(count == 0)[0]
         raise ConfigError(
-            f"{methods[0]!r} has no score of {unit} {rows[row]} in scenario {scenarios[column]}. "
+            f"{methods[0]!r} has no score of {_row_text(rows, int(row))} in scenario "
+            f"{scenarios[column]}. "
             "Evaluate it there, or leave the scenario out."
         )
     return ScoreMatrix(total / count, scenarios, unit)
+
+
+def _row_text(rows: Sequence[Any], row: int) -> str:
+    if not isinstance(rows[row], tuple):
+        return f"run {rows[row]}"
+    seed, episode = rows[row]
+    several = len({seed for seed, _ in rows}) > 1
+    return f"episode {episode}" + (f" of evaluation seed {seed}" if several else "")

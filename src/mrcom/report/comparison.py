@@ -93,7 +93,9 @@ def compare(folders: Sequence[RunFolder]) -> Comparison:
         name = ", ".join([config["method"]["name"], *choices])
         scores = _last_scores(folder)
         runs.append(Compared(name, config["seed"], scores, read_open_loop(folder)))
-        _check_targets(folders[0], runs[0], folder, runs[-1])
+        same = next((k for k, run in enumerate(runs) if run.seed == config["seed"]), 0)
+        for k in {0, same}:
+            _check_targets(folders[k], runs[k], folder, runs[-1])
     seen: set[tuple[str, int]] = set()
     for folder, run in zip(folders, runs, strict=True):
         if (run.name, run.seed) in seen:
@@ -138,7 +140,10 @@ def _last_scores(folder: RunFolder) -> tuple[Score, ...]:
 
 
 def _check_targets(first: RunFolder, one: Compared, second: RunFolder, other: Compared) -> None:
-    """Raise where two runs were not evaluated in the same episodes."""
+    """Raise where two runs were not evaluated in the same episodes.
+
+    Runs of one seed must have the same evaluation seeds; those of others have as many of their own.
+    """
     asked = [{(s.budget, s.scenario, s.episode) for s in run.scores} for run in (one, other)]
     if asked[0] != asked[1]:
         budgets = [run.scores[0].budget for run in (one, other)]
@@ -147,6 +152,20 @@ def _check_targets(first: RunFolder, one: Compared, second: RunFolder, other: Co
             f"scenarios or episodes (budgets {budgets[0]} and {budgets[1]}). Evaluate both with "
             f"the same --budget."
         )
+    seeds = [
+        sorted({score.drawn[0] for score in run.scores if score.method not in ("random", "expert")})
+        for run in (one, other)
+    ]
+    if len(seeds[0]) != len(seeds[1]) or (one.seed == other.seed and seeds[0] != seeds[1]):
+        raise ConfigError(
+            f"{first.path} and {second.path} cannot be compared: they were evaluated with other "
+            f"seeds ({_listed(seeds[0])} and {_listed(seeds[1])}). Evaluate both with the same, by "
+            f"`mrcom evaluate --seed`."
+        )
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds))
 
 
 def _short(value: Any) -> str:

@@ -1,6 +1,6 @@
 """The tables of a run: prediction errors, returns by target, aggregates, improvements."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 
@@ -192,11 +192,27 @@ def _unit_notes(scores: Sequence[Score]) -> tuple[str, ...]:
             f"Intervals: bootstrap over {len(seeds)} runs within each target; over episodes for "
             "random actions and experts.",
         )
-    episodes = len({score.episode for score in scores})
+    drawn = {method: set() for method in methods_of(scores)}
+    for score in scores:
+        drawn[score.method].add(score.drawn)
+    counts = dict.fromkeys(str(num) for num in sorted(map(len, drawn.values())))
+    episodes = " or ".join(counts)
     return (
         f"Intervals: bootstrap over {episodes} episodes of one run; they say nothing about "
         "other runs.",
+        *_seed_notes(drawn),
     )
+
+
+def _seed_notes(drawn: Mapping[str, Set[tuple[int, int]]]) -> tuple[str, ...]:
+    """Which evaluation seeds the episodes of one run have, where there are several."""
+    seeds = {method: sorted({seed for seed, _ in pairs}) for method, pairs in drawn.items()}
+    every = sorted({seed for found in seeds.values() for seed in found})
+    if len(every) < 2:
+        return ()
+    text = lambda found: ", ".join(map(str, found))
+    fewer = [f"{title_of(m)} {text(found)} alone" for m, found in seeds.items() if found != every]
+    return (f"Evaluation seeds: {'; '.join([text(every), *fewer])}.",)
 
 
 def _budget_notes(scores: Sequence[Score]) -> tuple[str, ...]:
@@ -205,6 +221,8 @@ def _budget_notes(scores: Sequence[Score]) -> tuple[str, ...]:
         of_method = select(scores, method=method)
         found = sorted({(s.env_steps, s.updates) for s in of_method if s.env_steps})
         if not found:
+            chosen = sorted({s.settings for s in of_method if s.settings})
+            notes += [f"{title_of(method)}: {' or '.join(chosen)}."] if chosen else []
             continue
         used = " or ".join(f"{steps:,} real steps, {ups:,} updates" for steps, ups in found)
         chosen = " or ".join(sorted({s.settings or "the usual settings" for s in of_method}))

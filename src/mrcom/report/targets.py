@@ -15,6 +15,7 @@ TITLES = {
     "random": "random actions",
     "expert": "expert",
     "behaviour": "behaviour, not adapted",
+    "planning": "planning, not adapted",
     "adapted": "adapted",
     "sac": "SAC from scratch",
 }

@@ -9,7 +9,7 @@ from mrcom.behaviour.sac import SACConfig
 from mrcom.core.errors import ConfigError, unknown
 from mrcom.train.adapt_ppo import PolicyOptimisation
 
-RESERVED = ("random", "expert", "behaviour")
+RESERVED = ("random", "expert", "behaviour", "planning")
 """What scores call policies that are no adaptation."""
 
 

@@ -16,11 +16,13 @@ from mrcom.core.rng import named_keys, root_key
 from mrcom.scenarios.scenario import Scenario
 from mrcom.simulate.rollout import Policy, rollout
 from mrcom.simulate.simulator import Simulator
+from mrcom.train.adaptation import targets_of_run
 from mrcom.train.adapted import adapted_names, adapted_policy, adapted_record
 from mrcom.train.checkpoint import Checkpoints
+from mrcom.train.contestants import planning_policy
 from mrcom.train.loop import Run, open_trained, prompts_for
 from mrcom.train.run_folder import RunFolder, open_run
-from mrcom.train.settings import target_scenarios, worlds_of
+from mrcom.train.settings import worlds_of
 from mrcom.train.views import LatentView
 
 
@@ -64,10 +66,7 @@ class LoadedRun:
     @property
     def targets(self) -> tuple[Scenario, ...]:
         """The unseen scenarios that the run is adapted to and judged in."""
-        budget = self.run.config.budget
-        found = target_scenarios(
-            self.run.config, budget.targets_inside, budget.targets_outside, "target"
-        )
+        found = targets_of_run(self.run, self.run.config.budget)
         return tuple(target.scenario for target in found)
 
     def env(self, scenarios: Sequence[Scenario] | None = None, *, seed: int = 0) -> Simulator:
@@ -91,20 +90,27 @@ class LoadedRun:
         Args:
             scenarios: in the order of the environment's.
             name: `behaviour` for what was learnt in training; a name that `mrcom adapt` gave,
-                such as `adapted`, for a policy of each target.
-            seed: sample actions with it; by default act by the mode.
+                such as `adapted`, for a policy of each target; `planning` for the frozen model and
+                a planner, where the method has one. That is slow: every step is a new search.
+            seed: sample actions with it; by default act by the mode. A planner searches with it,
+                by default with the run's.
 
         Raises:
             ConfigError: no such policy, or one that knows only the targets.
         """
         run, chosen = self.run, self.targets if scenarios is None else tuple(scenarios)
         worlds = worlds_of(run.config, chosen)
-        if name != "behaviour":
+        policy: Policy
+        if name == "planning":
+            prompt = prompts_for(run.config, run.agent, worlds, seed=run.config.seed)
+            seed = run.config.seed if seed is None else seed
+            policy = planning_policy(run, worlds.masks, prompt, seed=seed)
+        elif name != "behaviour":
             if name not in adapted_names(run):
                 raise unknown("policy", name, ("behaviour", *adapted_names(run)))
             if not set(chosen) <= set(adapted_record(run, name).targets):
                 raise ConfigError(f"The policy {name!r} exists for its own targets only.")
-            policy: Policy = adapted_policy(run, name, chosen, worlds.masks, seed=seed)
+            policy = adapted_policy(run, name, chosen, worlds.masks, seed=seed)
         else:
             prompt = prompts_for(run.config, run.agent, worlds, seed=run.config.seed)
             key = None if seed is None else named_keys(root_key(seed), "policy").policy

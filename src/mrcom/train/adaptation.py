@@ -1,0 +1,82 @@
+"""Adapting a run to its targets: the paper's way, the control from scratch, and others."""
+
+import dataclasses
+
+from mrcom.agents.agent import WorldModelAgent
+from mrcom.agents.presets import Budget
+from mrcom.behaviour.sac import SACConfig
+from mrcom.core.progress import progress
+from mrcom.train.adapt import adapt
+from mrcom.train.adapt_config import AdaptConfig, Amount
+from mrcom.train.adapted import Record, policy_size, same_adaptation, save_adapted, views_of
+from mrcom.train.log import Log
+from mrcom.train.loop import Run
+from mrcom.train.settings import Target, target_scenarios, worlds_of
+
+# There are few updates: targets follow quickly and look less far ahead than in training.
+_SAC = SACConfig(critic_rate=1e-3, slow_rate=0.05, discount=0.97, init_temperature=0.01)
+# Critics that know nothing would spoil a policy that was learnt in training: they get the first
+# updates for themselves, and then it moves in small steps, exploring as little as it learnt to.
+_GENTLE = dataclasses.replace(
+    _SAC,
+    actor_start=750,
+    actor_rate=3e-5,
+    anchor=0.2,
+    init_temperature=0.001,
+    target_entropy=-2.0,
+)
+ADAPTED = AdaptConfig(sac=_GENTLE)
+"""The paper's adaptation: dreams of the frozen model."""
+CONTROL = AdaptConfig(
+    name="sac", policy_init="scratch", reads="observation", real_share=1.0, sac=_SAC
+)
+"""SAC from scratch on the same real steps with as many updates: does the world model help?"""
+
+
+def adaptation(name: str, *, policy_init: str, **choices: str) -> AdaptConfig:
+    """The paper's adaptation with other choices. A policy from nothing has nothing to be spoilt.
+
+    Raises:
+        ConfigError: an unknown choice, or two that do not go together.
+    """
+    sac = _GENTLE if policy_init == "behaviour" else _SAC
+    return dataclasses.replace(ADAPTED, name=name, policy_init=policy_init, sac=sac, **choices)
+
+
+def targets_of_run(run: Run, budget: Budget) -> list[Target]:
+    """The unseen scenarios a run is adapted to and judged in."""
+    return target_scenarios(run.config, budget.targets_inside, budget.targets_outside, "target")
+
+
+def adapt_run(run: Run, config: AdaptConfig, budget: Budget, *, seed: int) -> None:
+    """Policies for all targets, kept in the run's folder; a finished one is left as it is.
+
+    A method without a world model adapts on real steps alone.
+
+    Raises:
+        CheckpointError: one of this name was made with other settings.
+    """
+    if not isinstance(run.agent, WorldModelAgent):
+        config = dataclasses.replace(config, real_share=1.0)
+    scenarios = tuple(target.scenario for target in targets_of_run(run, budget))
+    amount = Amount(budget.adapt_steps, budget.adapt_updates, budget.episode_steps)
+    record = Record(config, scenarios, amount, seed)
+    if same_adaptation(run, record):
+        return
+    worlds = worlds_of(run.config, scenarios)
+    views = views_of(run, config, scenarios, worlds.masks, seed=seed)
+    title = f"{config.name}: {len(scenarios)} targets"
+    with Log(run.folder.metrics_file) as log, progress(title, total=amount.steps) as bar:
+        found = adapt(
+            run.agent,
+            run.state,
+            worlds,
+            views,
+            config,
+            amount,
+            seed=seed,
+            log=log,
+            bar=bar,
+            size=policy_size(run, config),
+        )
+    save_adapted(run, found, record)

@@ -1,0 +1,84 @@
+"""What a run can be judged by: the policies it has, and what they cost to find."""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+
+from mrcom.agents.agent import AgentPolicy
+from mrcom.agents.planning import PlanningPolicy, described, planning_of
+from mrcom.core.rng import named_generator, named_keys, root_key
+from mrcom.core.types import Masks, Prompt
+from mrcom.scenarios.scenario import Scenario
+from mrcom.simulate.rollout import Policy
+from mrcom.train.adapt_config import settings
+from mrcom.train.adapted import adapted_names, adapted_policy, adapted_record, prompts_of_rows
+from mrcom.train.loop import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Contestant:
+    """A policy for scenarios yet to be named."""
+
+    make_policy: Callable[[tuple[Scenario, ...], Masks], Policy]
+    """Given one scenario per row of a simulator and their masks, what acts in them."""
+    env_steps: int
+    """Real control steps that it took in each of these scenarios before."""
+    updates: int
+    """Gradient steps of what acts."""
+    settings: str = ""
+    """How it was found, where that differs from what is usual."""
+
+
+def contestants(run: Run, scenarios: Sequence[Scenario]) -> dict[str, Contestant]:
+    """The behaviour without adaptation, and what was adapted to all of these scenarios.
+
+    Says of an adaptation that is left out why. All act by their modes.
+    """
+
+    def behave(rows: tuple[Scenario, ...], masks: Masks) -> AgentPolicy:
+        return AgentPolicy(run.agent, run.state, masks, _prompts(run, rows))
+
+    found = {"behaviour": Contestant(behave, 0, run.counters.updates)}
+    for name in adapted_names(run):
+        record = adapted_record(run, name)
+        if not set(scenarios) <= set(record.targets):
+            print(f"not evaluated: {name}, which was not made for these targets", file=sys.stderr)
+            continue
+        make = lambda rows, masks, name=name: adapted_policy(run, name, rows, masks)
+        amount = record.amount
+        found[name] = Contestant(make, amount.steps, amount.updates, settings(record.config))
+    return found
+
+
+def planner(run: Run, *, seed: int) -> Contestant:
+    """The run's frozen model and a planner; nothing is learnt, and no policy is asked.
+
+    Raises:
+        ConfigError: the method does not say how to plan.
+    """
+    chosen = described(planning_of(run.agent))
+
+    def plan(rows: tuple[Scenario, ...], masks: Masks) -> PlanningPolicy:
+        return planning_policy(run, masks, _prompts(run, rows), seed=seed)
+
+    return Contestant(plan, 0, run.counters.updates, chosen)
+
+
+def planning_policy(run: Run, masks: Masks, prompt: Prompt, *, seed: int) -> PlanningPolicy:
+    """How a run acts by planning.
+
+    Args:
+        masks: of each row.
+        prompt: of each row.
+        seed: of the candidates and of the dreams that compare them.
+
+    Raises:
+        ConfigError: the method does not say how to plan.
+    """
+    key = named_keys(root_key(seed), "planning").planning
+    return PlanningPolicy(run.agent, run.state, masks, prompt, planning_of(run.agent), key=key)
+
+
+def _prompts(run: Run, rows: Sequence[Scenario]) -> Prompt:
+    seed = int(named_generator(run.config.seed, "prompt").integers(2**31))
+    return prompts_of_rows(run, rows, seed=seed)

@@ -1,0 +1,54 @@
+"""Trajectories of scenarios that no model of a run was trained on."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from mrcom.agents.presets import Budget
+from mrcom.core.rng import named_generator
+from mrcom.core.types import Layout, Masks, Prompt, Steps
+from mrcom.scenarios.scenario import Scenario
+from mrcom.simulate.simulator import Simulator
+from mrcom.train.collect import collect_random, collect_with_experts
+from mrcom.train.loop import Run, prompts_for
+from mrcom.train.settings import target_scenarios, worlds_of
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """What happened in scenarios that a run knows nothing of."""
+
+    scenarios: tuple[Scenario, ...]
+    """Body by body."""
+    layout: Layout
+    """Of the run."""
+    masks: Masks
+    """Of the scenarios."""
+    prompt: Prompt
+    """Of the scenarios."""
+    steps: Mapping[str, Steps]
+    """A trajectory of every scenario, by who acted."""
+    seed: int
+    """Of everything that is drawn from these."""
+
+
+def held_out(run: Run, budget: Budget) -> HeldOut:
+    """One trajectory of every held-out scenario by its expert, one with random actions.
+
+    They are the same for every method that is compared, whatever its own behaviour is like.
+    """
+    targets = target_scenarios(run.config, budget.held_out, 0, "held_out")
+    worlds = worlds_of(run.config, [target.scenario for target in targets])
+    simulator = Simulator(worlds.scenarios, layout=worlds.layout)
+    seed = int(named_generator(run.config.seed, "open_loop").integers(2**31))
+    amount = {"num_steps": budget.evaluation_steps, "seed": seed}
+    return HeldOut(
+        scenarios=worlds.scenarios,
+        layout=worlds.layout,
+        masks=worlds.masks,
+        prompt=prompts_for(run.config, run.agent, worlds, seed=seed),
+        steps={
+            "expert": collect_with_experts(simulator, worlds, **amount),
+            "random": collect_random(simulator, worlds, **amount),
+        },
+        seed=seed,
+    )

@@ -1,0 +1,87 @@
+"""The smallest agents of all methods, with rates at which some seconds show what they learn."""
+
+import dataclasses
+
+import jax
+
+from mrcom.agents.build import METHODS, build_agent
+from mrcom.agents.method import without
+from mrcom.core.rng import root_key
+
+DISCOUNT = 0.9
+SAC = {
+    "sac.discount": DISCOUNT,
+    "sac.critic_rate": 3e-3,
+    "sac.actor_rate": 1e-3,
+    "sac.slow_rate": 0.05,
+    # Without entropy: its worth would be a part of the twins' value.
+    "sac.init_temperature": 1e-6,
+    "sac.temperature_rate": 0.0,
+    "critic.learning_rate": 3e-3,
+}
+CADM = {f"behaviour.{name}": value for name, value in SAC.items()} | {"learning_rate": 3e-3}
+# What these worlds hide is less than the nat that is free, and dreams need not know it then.
+QUICK = {
+    "mrcom": {
+        "behaviour.discount": DISCOUNT,
+        "behaviour.learning_rate": 1e-3,
+        "behaviour.meta_stride": 1,
+        "behaviour.critic.learning_rate": 3e-3,
+        "behaviour.critic.slow_rate": 0.05,
+        "learning_rate": 3e-3,
+        "kl.free_nats": 0.0,
+        "kl_aux.free_nats": 0.0,
+    },
+    "dreamer": {
+        "model.discount": DISCOUNT,
+        "optimizer.learning_rate": 3e-3,
+        "optimizer.warmup": 50,
+        "slow_rate": 0.05,
+        "free_nats": 0.0,
+        "windows.context": 0,
+    },
+    "mamba": {
+        "discount": DISCOUNT,
+        "model_rates.learning_rate": 3e-3,
+        "actor_rates.learning_rate": 1e-3,
+        "critic_rates.learning_rate": 3e-3,
+        "slow_rate": 0.05,
+        "free_nats": 0.0,
+    },
+    "cadm": CADM,
+    "cadm-vanilla": CADM,
+    "sac": SAC,
+    "sac-told": SAC,
+}
+
+
+def quick_agent(name, layout, *, num_scenarios, memory, missing=()):
+    """The agent of a method's name, with some loss terms or parts taken out.
+
+    What remembers from an episode's first step on learns from `memory` steps.
+    """
+    long = {
+        "dreamer": {"windows.length": memory},
+        "mamba": {"windows.length": memory, "model.total_steps": memory - 1},
+    }
+    method = without(METHODS[name], *missing)
+    agent = build_agent(method, "debug", layout=layout, num_scenarios=num_scenarios)
+    for place, value in (QUICK[name] | long.get(name, {})).items():
+        config = _changed(agent.config, place.split("."), value)
+        agent = dataclasses.replace(agent, config=config)
+    return agent
+
+
+def learnt(agent, draw, *, updates, batches=50):
+    """The state after whole updates on some batches, again and again."""
+    state, data = agent.init(root_key(0)), [draw(number) for number in range(batches)]
+    for number in range(updates):
+        key = jax.random.fold_in(root_key(1), number)
+        state, _ = agent.update(state, data[number % batches], key)
+    return state
+
+
+def _changed(config, place, value):
+    first, *rest = place
+    value = _changed(getattr(config, first), rest, value) if rest else value
+    return dataclasses.replace(config, **{first: value})
