@@ -56,8 +56,9 @@ class SACConfig:
     """Updates before the policy and the temperature begin to move. New critics know nothing, and
     would spoil a policy that was learnt before."""
     anchor: float = 0.0
-    """Reward per nat by which the policy differs from the one it started from; 0 sets it free.
-    Values learnt from little experience err, and would lead a policy away from what it can."""
+    """Reward per nat by which the policy differs from the one it started from, at first; 0 sets
+    it free. Values learnt from little experience err, and would lead a policy away from what it
+    can. An adaptation loosens or tightens it; see `AdaptConfig.anchor_step`."""
     actor_every: int = 1
     """Updates of the critics for each one of the policy."""
 
@@ -117,10 +118,12 @@ class SACState(eqx.Module):
 
     Attributes:
         origin: the policy at the start; None without an anchor.
+        anchor: reward per nat of difference from it, now.
     """
 
     actor: Actor
     origin: Actor | None
+    anchor: Float[Array, ""]
     critics: Critics
     slow: Critics
     log_temperature: Float[Array, ""]
@@ -148,6 +151,7 @@ def init_sac(
         # actor it came from, or give the same critics away twice.
         actor=jax.tree.map(jnp.copy, actor),
         origin=jax.tree.map(jnp.copy, actor) if config.anchor else None,
+        anchor=jnp.asarray(config.anchor, jnp.float32),
         critics=critics,
         slow=jax.tree.map(jnp.copy, critics),
         log_temperature=log_temperature,
@@ -175,7 +179,7 @@ def sac_update(
     keys = named_keys(key, "now", "next")
     critics, critic_moments, metrics = _fit_critics(state, batch, act_mask, config, keys.next)
     now = (state.actor, state.actor_moments, state.log_temperature, state.temperature_moments)
-    given = (state.origin, critics, batch, act_mask, config, keys.now, besides)
+    given = (state.origin, state.anchor, critics, batch, act_mask, config, keys.now, besides)
     fitted = lambda: _fit_actor(now, *given)
     if config.actor_start == 0 and config.actor_every == 1:
         after = fitted()
@@ -186,6 +190,7 @@ def sac_update(
     learnt = SACState(
         actor=actor,
         origin=state.origin,
+        anchor=state.anchor,
         critics=critics,
         slow=follow(state.slow, critics, config.slow_rate),
         log_temperature=log_temperature,
@@ -222,6 +227,7 @@ def sac_updates(
 def _fit_actor(
     now: Learner,
     origin: Actor | None,
+    anchor: Float[Array, ""],
     critics: Critics,
     batch: Transition,
     act_mask: Float[Array, "... A"],
@@ -243,7 +249,7 @@ def _fit_actor(
         if origin is not None:
             before = jax.lax.stop_gradient(origin(batch.feature, act_mask))
             moved = actor(batch.feature, act_mask).divergence(before)
-            loss += config.anchor * (1 - config.discount) * jnp.mean(batch.weight * moved)
+            loss += anchor * (1 - config.discount) * jnp.mean(batch.weight * moved)
         loss += 0.0 if besides is None else besides(actor)
         return loss, log_prob
 

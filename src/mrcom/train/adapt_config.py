@@ -60,6 +60,10 @@ class AdaptConfig:
     """Steps of the last ones; in between it grows evenly."""
     chunk: int = 250
     """Real steps between two chunks of updates."""
+    anchor_step: float = 2.0
+    """Once the policy moves, factor by which SAC's anchor weakens after a chunk of real steps that
+    earned more each than all before them; after one that earned less it grows by the square. What
+    is really earned says how far learnt values can be trusted. 1 leaves the anchor as it is."""
     keep_states: int = 4000
     """Latest real states that dreams may branch from."""
     model_updates: int = 20
@@ -90,6 +94,11 @@ class AdaptConfig:
             raise ConfigError(
                 f"real_share={self.real_share} must lie in (0, 1]; the nearest legal value is "
                 f"{1.0 if self.real_share > 1 else 0.05}."
+            )
+        if self.anchor_step < 1:
+            raise ConfigError(
+                f"anchor_step={self.anchor_step} must be at least 1; the nearest is 1, which "
+                f"leaves the anchor as it is."
             )
         if self.model_updates < 1:
             raise ConfigError(

@@ -40,6 +40,7 @@ class SacLearner:
     def learn(self, learning: SACState, state: Any, real: RealSteps, chunk: Chunk) -> SACState:
         """Updates on minibatches of real and freshly dreamt transitions."""
         config, target, rng = self.config, chunk.target, chunk.rng
+        learning = self._anchored(learning, real, target)
         num_real = round(config.sac.batch * config.real_share)
         batches = real.draw(target, rng, (chunk.num, num_real))
         if num_real == config.sac.batch:
@@ -53,6 +54,16 @@ class SacLearner:
         index = jnp.asarray((at // horizon) * longest + at % horizon)
         drawn = (batches, starts, index)
         return _dream_and_update(self, state, learning, *drawn, chunk.act_mask, chunk.key)
+
+    def _anchored(self, learning: SACState, real: RealSteps, target: int) -> SACState:
+        """With an anchor that the latest real rewards have loosened or tightened."""
+        latest = real.count - self.config.chunk
+        if int(learning.updates) <= self.config.sac.actor_start or latest <= 0:
+            return learning
+        earned, before = real.reward[target, latest : real.count], real.reward[target, :latest]
+        step = self.config.anchor_step
+        anchor = learning.anchor * (1 / step if earned.mean() > before.mean() else step**2)
+        return eqx.tree_at(lambda s: s.anchor, learning, anchor)
 
 
 @eqx.filter_jit

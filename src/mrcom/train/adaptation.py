@@ -16,11 +16,12 @@ from mrcom.train.settings import Target, target_scenarios, worlds_of
 # There are few updates: targets follow quickly and look less far ahead than in training.
 _SAC = SACConfig(critic_rate=1e-3, slow_rate=0.05, discount=0.97, init_temperature=0.01)
 # Critics that know nothing would spoil a policy that was learnt in training: they get the first
-# updates for themselves, and then it moves in small steps, exploring as little as it learnt to.
+# updates for themselves, and then it moves as far as real rewards allow, exploring as little as
+# it learnt to.
 _GENTLE = dataclasses.replace(
     _SAC,
     actor_start=750,
-    actor_rate=3e-5,
+    actor_rate=1e-4,
     anchor=0.2,
     init_temperature=0.001,
     target_entropy=-2.0,
