@@ -92,13 +92,13 @@ def answered(gain, action, time):
     """Observation and reward of a world with a hidden gain, at steps `time` of an episode.
 
     Every second step is a question: the place is 0, whatever happened before. An answer moves
-    the point to the side of the gain, the further the greater the action, and is rewarded where
-    it has the sign of the gain. So a single observation tells nothing where something is asked,
-    and nothing is asked where it tells something.
+    the point to the side of the gain, the further the greater the action; the best one is the
+    greatest where the gain is positive and the least where it is not. So a single observation
+    tells nothing where something is asked, and nothing is asked where it tells something.
     """
     asked = time % 2 == 0
     place = np.where(asked, 0.0, gain * (3 + action) / 2)
-    reward = np.where(asked, 0.0, (1 + gain * action) / 2)
+    reward = np.where(asked, 0.0, (2 + gain * (1 + action)) / 4)
     return np.stack([place, asked], axis=-1).astype(np.float32), reward.astype(np.float32)
 
 

@@ -34,7 +34,7 @@ QUICK = {
     },
     "dreamer": {
         "model.discount": DISCOUNT,
-        "optimizer.learning_rate": 3e-3,
+        "optimizer.learning_rate": 2e-3,
         "optimizer.warmup": 50,
         "slow_rate": 0.05,
         "free_nats": 0.0,

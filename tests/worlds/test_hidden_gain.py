@@ -11,7 +11,7 @@ from worlds.quick_agents import learnt, quick_agent
 pytestmark = pytest.mark.learns
 
 ROWS, SHOWN, ASKED = 32, 10, 10
-UPDATES = 800
+UPDATES = 1000
 GAIN = np.tile(HELD_OUT, ROWS // 2)
 
 
@@ -50,13 +50,21 @@ def taught(name, missing=()):
 @pytest.mark.parametrize("name", ["mrcom", "mamba", "cadm", "cadm-vanilla", "dreamer"])
 def test_who_remembers_answers_right_in_scenarios_never_seen(name):
     agent, state = taught(name)
-    assert scores(agent, state).mean() > 0.8
+    found = scores(agent, state)
+    # The first question opens a new half of MAMBA's meta-episodes: only the one before tells it.
+    assert found.mean() > 0.8 and found[0].mean() > 0.8
     # What came before is all there is to go by: another scenario's past makes it wrong.
     assert scores(agent, state, shown=-GAIN)[0].mean() < -0.6
 
 
 @pytest.mark.parametrize(
-    ("name", "missing"), [("sac", ()), ("cadm", ("context", "backward"))], ids=["sac", "pe_ts"]
+    ("name", "missing"),
+    [
+        ("sac", ()),
+        ("mrcom", ("context", "deter", "aux", "kl_aux")),
+        ("cadm", ("context", "backward")),
+    ],
+    ids=["sac", "mrcom_without_memory", "pe_ts"],
 )
 def test_who_forgets_cannot(name, missing):
     assert abs(scores(*taught(name, missing)).mean()) < 0.5
