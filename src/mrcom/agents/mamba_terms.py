@@ -133,8 +133,10 @@ MODEL_TERMS: dict[str, ModelTerm] = {
 
 
 def _actor(config: MambaConfig, actor: Actor, dream: Judged, shown: Examples) -> Array:
+    # The value has a gradient to the actions before its step: what a later return holds of them
+    # counts once, not in the return of every step up to it.
     loss = dynamics_loss(
-        dream.returns,
+        dream.returns - dream.value,
         dream.entropy,
         dream.weight,
         scale=jnp.maximum(dream.return_range, config.scale_floor),

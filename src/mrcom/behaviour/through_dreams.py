@@ -21,6 +21,7 @@ class Judged(eqx.Module):
     """Read before each action. A constant."""
     reward: Float[Array, "M H"]
     value: Float[Array, "M H"]
+    """Its gradient goes to the actions before the step."""
     returns: Float[Array, "M H"]
     """Their gradient goes through the dream to the actions."""
     entropy: Float[Array, "M H"]
