@@ -65,7 +65,7 @@ def test_every_line_of_the_log_has_the_four_counters(demo):
     for stage, targets, dreams in (("adapted", 3, True), ("sac", 3, False)):
         counted, amount = last[stage], budget("debug")
         assert counted["env_steps"] == targets * amount.adapt_steps
-        assert counted["episodes"] == targets * amount.adapt_steps // amount.episode_steps
+        assert counted["episodes"] == targets * amount.adapt_steps // amount.evaluation_steps
         assert counted["updates"] == amount.adapt_updates
         assert (counted["dream_steps"] > 0) is dreams
 

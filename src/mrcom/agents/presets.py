@@ -14,8 +14,8 @@ class Budget:
     scenarios: int
     """Training scenarios per body."""
     episode_steps: int
-    """Control steps of one collected episode, in training and in a target. Short ones hold more
-    beginnings, where bodies lie about at random and have to get up."""
+    """Control steps of one episode collected in training. Short ones hold more beginnings, where
+    bodies lie about at random and have to get up."""
     random_rounds: int
     """Rounds of collection with random actions before learning; one episode a scenario each."""
     expert_rounds: int
@@ -38,7 +38,8 @@ class Budget:
     evaluation_episodes: int
     """Evaluation episodes per policy and target."""
     evaluation_steps: int
-    """Control steps of an episode that policies or predictions are judged on."""
+    """Control steps of an episode that policies or predictions are judged on, and of one in a target
+    while a policy adapts to it: what goes wrong late must be met to be unlearnt."""
 
 
 BUDGETS = {

@@ -60,7 +60,7 @@ def adapt_run(run: Run, config: AdaptConfig, budget: Budget, *, seed: int) -> No
     if not isinstance(run.agent, WorldModelAgent):
         config = dataclasses.replace(config, real_share=1.0)
     scenarios = tuple(target.scenario for target in targets_of_run(run, budget))
-    amount = Amount(budget.adapt_steps, budget.adapt_updates, budget.episode_steps)
+    amount = Amount(budget.adapt_steps, budget.adapt_updates, budget.evaluation_steps)
     record = Record(config, scenarios, amount, seed)
     if same_adaptation(run, record):
         return
