@@ -38,8 +38,8 @@ class Budget:
     evaluation_episodes: int
     """Evaluation episodes per policy and target."""
     evaluation_steps: int
-    """Control steps of an episode that policies or predictions are judged on, and of one in a target
-    while a policy adapts to it: what goes wrong late must be met to be unlearnt."""
+    """Control steps of an episode that policies or predictions are judged on, and of one in a
+    target while a policy adapts to it: what goes wrong late must be met to be unlearnt."""
 
 
 BUDGETS = {
