@@ -3,10 +3,10 @@
     python benchmarks/model_study.py --out runs/study              # all variants, resumable
     python benchmarks/model_study.py --out runs/study --only full stems
 
-The world model alone learns (no behaviour), always from the same experience of 48 scenarios:
-random actions and disturbed experts, as collected at budget `tiny`. The number is that of `make
-demo`: RMSE of dreamt observations over that of "the last observation stays", on held-out
-scenarios. One seed unless `--seeds` says otherwise, so small differences mean nothing.
+The world model alone learns, without behaviour but where L_v is what varies, always from the same
+experience of 48 scenarios: random actions and disturbed experts, as collected at budget `tiny`. The
+number is that of `make demo`: RMSE of dreamt observations over that of "the last observation stays",
+on held-out scenarios. One seed unless `--seeds` says otherwise, so small differences mean nothing.
 """
 
 import argparse
@@ -76,12 +76,22 @@ AGENTS: dict[str, Callable[[MrCom], MrCom]] = {
     ),
     "kl_aux rep 0.1": _set(kl_aux=KLConfig()),
     "observe_reward off": _set(observe_reward=False),
-    "lambda_s 4": _weight("meta_state", 4.0),
+    "lambda_s 0.1": _weight("meta_state", 0.1),
+    "lambda_s 0.3": _weight("meta_state", 0.3),
+    "lambda_s 3": _weight("meta_state", 3.0),
     "decoder_std 1": _set(decoder_std=1.0),
     "min_std 0.03": _set(min_std=0.03),
     "action current": _set(action_index="current"),
 }
 """Variants of the agent by name."""
+
+VALUES: dict[str, Callable[[MrCom], MrCom]] = {
+    "with behaviour": lambda agent: agent,
+    "with behaviour, lambda_v 0.01": _weight("meta_value", 0.01),
+    "with behaviour, lambda_v 1": _weight("meta_value", 1.0),
+    "with behaviour, without L_v": _part("meta_value"),
+}
+"""Variants in which the behaviour learns too: L_v needs its values."""
 
 RUNS = {name: {"prompt": name.split()[1]} for name in ("prompt own", "prompt none")}
 """Variants of the run by name."""
@@ -90,18 +100,21 @@ RUNS = {name: {"prompt": name.split()[1]} for name in ("prompt own", "prompt non
 def experience(out: pathlib.Path, variant: str, seed: int) -> Run:
     """A run that has collected and learnt nothing; the same steps in every variant."""
     config = dataclasses.replace(CONFIG, seed=seed, **RUNS.get(variant, {}))
-    folder = out / f"{variant.replace(' ', '-')}-{seed}"
+    folder = out / f"{_slug(variant)}-{seed}"
     return train(config, folder, resume=folder.exists())
 
 
-def learn(run: Run, agent: MrCom, updates: int) -> float:
-    """Train the run's world model alone; seconds of an update, compilation left out."""
+def learn(run: Run, agent: MrCom, updates: int, *, behaviour: bool) -> float:
+    """Train the run's world model, alone or with the behaviour; seconds of an update.
+
+    Compilation is left out.
+    """
     steps = updates * agent.config.model_steps
     agent = dataclasses.replace(agent, config=dataclasses.replace(agent.config, decay_steps=steps))
     mean, std = run.experience.normaliser.mean, run.experience.normaliser.std
     run.agent = agent
     run.state = agent.with_statistics(agent.init(root_key(run.config.seed)), mean, std)
-    begun = 0.0
+    update_of, begun = agent.update if behaviour else agent.update_model, 0.0
     for update in range(updates):
         batch = sample_batch(
             run.experience.store,
@@ -114,7 +127,7 @@ def learn(run: Run, agent: MrCom, updates: int) -> float:
             length=agent.windows.length,
         )
         key = jax.random.fold_in(root_key(run.config.seed), update)
-        run.state, metrics = agent.update_model(run.state, batch, key)
+        run.state, metrics = update_of(run.state, batch, key)
         if update == 0:
             jax.block_until_ready(metrics)
             begun = time.monotonic()
@@ -124,7 +137,8 @@ def learn(run: Run, agent: MrCom, updates: int) -> float:
 
 def main() -> None:
     """Run the variants that have no result yet, and print the table of all that have."""
-    names = [*AGENTS, *RUNS]
+    changes = AGENTS | VALUES
+    names = [*changes, *RUNS]
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder of the results")
     parser.add_argument("--updates", type=int, default=500, help="of 3 model steps each")
@@ -135,15 +149,20 @@ def main() -> None:
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for seed in given.seeds:
         for name in given.only:
-            file = given.out / f"{name.replace(' ', '-')}-{seed}-{given.updates}.json"
+            file = given.out / f"{_slug(name)}-{seed}-{given.updates}.json"
             if not file.exists():
                 run = experience(given.out, name, seed)
-                seconds = learn(run, AGENTS.get(name, AGENTS["full"])(run.agent), given.updates)
+                agent = changes.get(name, AGENTS["full"])(run.agent)
+                seconds = learn(run, agent, given.updates, behaviour=name in VALUES)
                 own, unseen = run.experience.normaliser, held_out(run, AMOUNT)
                 errors = measure_predictions(dreaming(run.agent), run.state, own, unseen).errors
                 result = {"seconds": seconds, "errors": to_json(errors)}
                 file.write_text(json.dumps(result))
             print(_row(name, seed, json.loads(file.read_text())), flush=True)
+
+
+def _slug(name: str) -> str:
+    return name.replace(",", "").replace(" ", "-")
 
 
 def _row(name: str, seed: int, result: dict) -> str:
