@@ -5,8 +5,9 @@
 
 The world model alone learns, without behaviour but where L_v is what varies, always from the same
 experience of 48 scenarios: random actions and disturbed experts, as collected at budget `tiny`. The
-number is that of `make demo`: RMSE of dreamt observations over that of "the last observation stays",
-on held-out scenarios. One seed unless `--seeds` says otherwise, so small differences mean nothing.
+number is that of `make demo`: RMSE of dreamt observations over that of "the last observation
+stays", on held-out scenarios. One seed unless `--seeds` says otherwise, so small differences mean
+nothing.
 """
 
 import argparse
