@@ -22,10 +22,10 @@ from mrcom.objectives.sac import actor_loss, critic_loss, soft_target, temperatu
 
 @dataclasses.dataclass(frozen=True)
 class SACConfig:
-    """Sizes and rates. Defaults are those of Haarnoja et al. 2018b, where not said otherwise.
+    """Sizes and rates: those of Haarnoja et al. 2018b, where not said otherwise.
 
-    Ours: the normalisation inside the networks, which keeps values bounded at many updates per
-    real step, and a temperature that starts near what rewards in [0, 1] need.
+    Ours: normalisation inside the networks, which keeps values bounded at many updates per real
+    step, and a temperature that starts near what rewards in [0, 1] need.
     """
 
     actor: ActorConfig = dataclasses.field(default_factory=ActorConfig)
@@ -53,12 +53,10 @@ class SACConfig:
     init_temperature: float = 0.1
     """Reward per nat."""
     actor_start: int = 0
-    """Updates before the policy and the temperature begin to move. New critics know nothing, and
-    would spoil a policy that was learnt before."""
+    """Updates before policy and temperature move: new critics would spoil a learnt policy."""
     anchor: float = 0.0
-    """Reward per nat by which the policy differs from the one it started from, at first; 0 sets
-    it free. Values learnt from little experience err, and would lead a policy away from what it
-    can. An adaptation loosens or tightens it; see `AdaptConfig.anchor_step`."""
+    """Reward per nat by which the policy differs from the one it started from, at first; 0 sets it
+    free. Values of little experience err. Real rewards move it: `AdaptConfig.anchor_step`."""
     actor_every: int = 1
     """Updates of the critics for each one of the policy."""
 
@@ -147,8 +145,7 @@ def init_sac(
     critics = Critics(feature + act, config, key=keys.critics)
     log_temperature = jnp.log(jnp.asarray(config.init_temperature, jnp.float32))
     return SACState(
-        # Copies, because a caller that gives its old state away would otherwise lose the
-        # actor it came from, or give the same critics away twice.
+        # Copies: a caller may give its old state away, and must not lose the actor with it.
         actor=jax.tree.map(jnp.copy, actor),
         origin=jax.tree.map(jnp.copy, actor) if config.anchor else None,
         anchor=jnp.asarray(config.anchor, jnp.float32),

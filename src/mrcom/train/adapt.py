@@ -91,13 +91,8 @@ def adapt(
             bar.advance(step + 1 - reported)
             reported = step + 1
         if (step + 1) % amount.episode_steps == 0 or step + 1 == amount.steps:
-            counters = Counters(
-                env_steps=(step + 1) * num,
-                dream_steps=dreamt,
-                updates=int(learnings[0].updates),
-                episodes=num * math.ceil((step + 1) / amount.episode_steps),
-            )
-            _log_returns(log, config, worlds, returns, counters)
+            updates = int(learnings[0].updates)
+            _log_returns(log, config, worlds, returns, (step + 1, dreamt, updates), amount)
             returns = np.zeros(num)
             if step + 1 < amount.steps:
                 targets.begin_episode(step + 1)
@@ -187,8 +182,21 @@ def _check(actors: Actor, worlds: Worlds, steps: int) -> None:
 
 
 def _log_returns(
-    log: Log, config: AdaptConfig, worlds: Worlds, returns: np.ndarray, counters: Counters
+    log: Log,
+    config: AdaptConfig,
+    worlds: Worlds,
+    returns: np.ndarray,
+    done: tuple[int, int, int],
+    amount: Amount,
 ) -> None:
+    """Each target's return of the episode that ended; `done` counts steps, dreams and updates."""
+    num, (steps, dreamt, updates) = len(worlds.scenarios), done
+    counters = Counters(
+        env_steps=steps * num,
+        dream_steps=dreamt,
+        updates=updates,
+        episodes=num * math.ceil(steps / amount.episode_steps),
+    )
     values = {
         f"return/{scenario.body}/{scenario.hash}": value
         for scenario, value in zip(worlds.scenarios, returns, strict=True)
