@@ -134,10 +134,9 @@ class SACState(eqx.Module):
 def init_sac(
     feature: int, act: int, config: SACConfig, *, key: PRNGKeyArray, actor: Actor | None = None
 ) -> SACState:
-    """A learner before its first update.
+    """A learner before its first update; the policy is new, or a given `actor`'s copy.
 
-    `feature` is the width of what policy and critics read, `act` that of a padded action. Where
-    an `actor` is given, the policy starts from it; critics are always new.
+    `feature` is the width of what policy and critics read, `act` that of a padded action.
     """
     keys = named_keys(key, "policy", "critics")
     if actor is None:
@@ -170,8 +169,8 @@ def sac_update(
 ) -> tuple[SACState, dict[str, Float[Array, "..."]]]:
     """One step of critics, actor and temperature on one minibatch [B, ...].
 
-    `act_mask` is of each row, or one for all. Bodies share a temperature; its target counts all
-    rows' real dimensions. The actor minimises `besides`, too. `row/`: one number for each row.
+    `act_mask` is of each row, or one for all. Bodies share a temperature, whose target counts all
+    real dimensions. The actor minimises `besides`, too. `row/`: one number for each row.
     """
     keys = named_keys(key, "now", "next")
     critics, critic_moments, metrics = _fit_critics(state, batch, act_mask, config, keys.next)
@@ -209,8 +208,7 @@ def sac_updates(
 ) -> tuple[SACState, dict[str, Float[Array, ""]]]:
     """Many updates in one call, one per minibatch [n, B, ...]; metrics are their means.
 
-    Equal to calling `sac_update` in turn with the key folded with the learner's own count of
-    updates, so that the split into calls does not matter. `act_mask` holds for every minibatch.
+    Keys are folded from the learner's own count of updates: splits into calls do not matter.
     """
 
     def body(state: SACState, batch: Transition) -> tuple[SACState, dict[str, Array]]:
