@@ -58,7 +58,7 @@ class SACConfig:
     """Reward per nat by which the policy differs from the one it started from, at first; 0 sets it
     free. Values of little experience err. Real rewards move it: `AdaptConfig.anchor_step`."""
     actor_every: int = 1
-    """Updates of the critics for each one of the policy."""
+    """Updates of the critics for each of the policy."""
 
     def __post_init__(self):
         if self.actor_every < 1:
@@ -112,11 +112,9 @@ Learner = tuple[Actor, PyTree[Array], Float[Array, ""], PyTree[Array]]
 
 
 class SACState(eqx.Module):
-    """Everything that changes while SAC learns, and the anchor, which does not.
+    """Everything that changes while SAC learns, and the policy it began as.
 
-    Attributes:
-        origin: the policy at the start; None without an anchor.
-        anchor: reward per nat of difference from it, now.
+    `origin` is the policy at the start, None without an anchor; `anchor` is its weight now.
     """
 
     actor: Actor
@@ -144,7 +142,7 @@ def init_sac(
     critics = Critics(feature + act, config, key=keys.critics)
     log_temperature = jnp.log(jnp.asarray(config.init_temperature, jnp.float32))
     return SACState(
-        # Copies: a caller may give its old state away, and must not lose the actor with it.
+        # Copies: who gives the old state away must not lose the actor.
         actor=jax.tree.map(jnp.copy, actor),
         origin=jax.tree.map(jnp.copy, actor) if config.anchor else None,
         anchor=jnp.asarray(config.anchor, jnp.float32),
