@@ -7,7 +7,8 @@ import pytest
 import tyro
 
 from mrcom.agents.build import METHODS
-from mrcom.agents.mrcom_config import BEHAVIOURS, SIZES
+from mrcom.agents.modular_config import BEHAVIOURS
+from mrcom.agents.mrcom_config import SIZES
 from mrcom.agents.presets import BUDGETS
 from mrcom.cli import adapt, demo, options
 from mrcom.cli.main import main, parse

@@ -7,7 +7,6 @@ import optax
 
 from mrcom.agents.agent import Windows
 from mrcom.agents.method import Method
-from mrcom.agents.modular_config import BEHAVIOURS as BEHAVIOURS
 from mrcom.agents.modular_config import falling_adam, sized_actor_critic
 from mrcom.behaviour.actor_critic import ActorCriticConfig
 from mrcom.behaviour.latent_sac import LatentSacConfig

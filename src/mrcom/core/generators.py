@@ -11,6 +11,11 @@ def named_generator(seed: int, *names: str | int) -> np.random.Generator:
     return np.random.default_rng([seed, *numbers])
 
 
+def named_seed(seed: int, *names: str | int) -> int:
+    """A 31-bit seed of its own for every (seed, names), for what takes a number."""
+    return int(named_generator(seed, *names).integers(2**31))
+
+
 def number_of(name: str) -> int:
     """A fixed 31-bit number for a name."""
     return zlib.crc32(name.encode()) & 0x7FFFFFFF

@@ -10,7 +10,6 @@ from typing import Any, Protocol, runtime_checkable
 
 
 @runtime_checkable
-@runtime_checkable
 class Bar(Protocol):
     """What a long step is given to say how far it is."""
 

@@ -6,6 +6,7 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from mrcom.core.generators import named_generator as named_generator
+from mrcom.core.generators import named_seed as named_seed
 from mrcom.core.generators import number_of
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from mrcom.agents.agent import AgentPolicy
 from mrcom.agents.planning import PlanningPolicy, described, planning_of
-from mrcom.core.rng import named_generator, named_keys, root_key
+from mrcom.core.rng import named_keys, named_seed, root_key
 from mrcom.core.types import Masks, Prompt
 from mrcom.scenarios.scenario import Scenario
 from mrcom.simulate.rollout import Policy
@@ -80,5 +80,5 @@ def planning_policy(run: Run, masks: Masks, prompt: Prompt, *, seed: int) -> Pla
 
 
 def _prompts(run: Run, rows: Sequence[Scenario]) -> Prompt:
-    seed = int(named_generator(run.config.seed, "prompt").integers(2**31))
+    seed = named_seed(run.config.seed, "prompt")
     return prompts_of_rows(run, rows, seed=seed)

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from mrcom.agents.presets import Budget
-from mrcom.core.rng import named_generator
+from mrcom.core.rng import named_seed
 from mrcom.core.types import Layout, Masks, Prompt, Steps
 from mrcom.scenarios.scenario import Scenario
 from mrcom.simulate.simulator import Simulator
@@ -39,7 +39,7 @@ def held_out(run: Run, budget: Budget) -> HeldOut:
     targets = target_scenarios(run.config, budget.held_out, 0, "held_out")
     worlds = worlds_of(run.config, [target.scenario for target in targets])
     simulator = Simulator(worlds.scenarios, layout=worlds.layout)
-    seed = int(named_generator(run.config.seed, "open_loop").integers(2**31))
+    seed = named_seed(run.config.seed, "open_loop")
     amount = {"num_steps": budget.evaluation_steps, "seed": seed}
     return HeldOut(
         scenarios=worlds.scenarios,

@@ -14,7 +14,7 @@ from mrcom.agents.build import build_agent
 from mrcom.behaviour.expert import ExpertPolicy
 from mrcom.core.config import from_json
 from mrcom.core.progress import progress
-from mrcom.core.rng import named_generator, named_keys, root_key
+from mrcom.core.rng import named_generator, named_keys, named_seed, root_key
 from mrcom.core.types import Batch, Prompt, Steps
 from mrcom.replay.normaliser import empty_normaliser
 from mrcom.replay.prompts import make_prompts
@@ -190,13 +190,13 @@ def _collect_phase(run: Run, simulator: Simulator, log: Log) -> None:
     budget, seed = run.config.budget, run.config.seed
     if run.phase == 0:
         run.experience.prompt = prompts_for(
-            run.config, run.agent, run.worlds, seed=_seed(seed, "prompt", 0)
+            run.config, run.agent, run.worlds, seed=named_seed(seed, "prompt", 0)
         )
         rounds = ["random"] * budget.random_rounds + ["expert"] * budget.expert_rounds
     else:
         rounds = ["behaviour"]
     for number, who in enumerate(rounds):
-        steps = _one_round(run, simulator, who, _seed(seed, who, run.phase + number))
+        steps = _one_round(run, simulator, who, named_seed(seed, who, run.phase + number))
         run.experience.add(steps, run.worlds, expert=who == "expert")
         run.counters = dataclasses.replace(
             run.counters,
@@ -289,7 +289,3 @@ def _restore(run: Run, checkpoints: Checkpoints, step: int | None = None) -> int
     run.counters = Counters(**restored.meta["counters"])
     run.phase = restored.meta["phase"]
     return restored.meta["log_position"]
-
-
-def _seed(seed: int, name: str, number: int) -> int:
-    return int(named_generator(seed, name, number).integers(2**31))

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from mrcom.agents.method import Method
-from mrcom.agents.mrcom_config import BEHAVIOURS
+from mrcom.agents.modular_config import BEHAVIOURS
 from mrcom.agents.presets import Budget
 from mrcom.core.errors import ConfigError, unknown
 from mrcom.core.types import Layout, Masks

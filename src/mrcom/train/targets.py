@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from mrcom.behaviour.policy import Actor
-from mrcom.core.rng import named_generator
+from mrcom.core.rng import named_seed
 from mrcom.core.types import Steps
 from mrcom.replay.store import Store
 from mrcom.simulate.simulator import Simulator
@@ -80,7 +80,7 @@ class Targets:
 
     def begin_episode(self, step: int) -> None:
         """Reset all targets after so many steps."""
-        seed = int(named_generator(self._seed, "reset", step).integers(2**31))
+        seed = named_seed(self._seed, "reset", step)
         obs = self._simulator.reset(seed=seed)
         nothing = np.zeros((self._simulator.num, self._worlds.layout.act), np.float32)
         start = None if self._latent is None else self._latent.start()
