@@ -8,6 +8,7 @@ import pytest
 
 from mrcom.agents.build import build_agent
 from mrcom.agents.mrcom import MRCOM
+from mrcom.agents.presets import budget
 from mrcom.behaviour.sac import SACConfig
 from mrcom.core.errors import ConfigError
 from mrcom.core.rng import root_key
@@ -15,6 +16,7 @@ from mrcom.core.types import Layout
 from mrcom.train.adapt_config import AdaptConfig
 from mrcom.train.adapt_learner import Chunk
 from mrcom.train.adapt_sac import SacLearner
+from mrcom.train.adaptation import amount_of
 from mrcom.train.real_steps import empty_real_steps
 from mrcom.train.views import Shown
 
@@ -63,3 +65,8 @@ def test_a_step_of_one_leaves_the_anchor_as_it_is():
 def test_a_step_below_one_is_refused_with_the_nearest():
     with pytest.raises(ConfigError, match=r"anchor_step=0\.5 must be at least 1; the nearest is 1"):
         AdaptConfig(anchor_step=0.5)
+
+
+def test_an_episode_in_a_target_is_as_long_as_one_that_judges():
+    tiny = budget("tiny")
+    assert amount_of(tiny).episode_steps == tiny.evaluation_steps == 1000 != tiny.episode_steps

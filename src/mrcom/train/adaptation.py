@@ -49,6 +49,11 @@ def targets_of_run(run: Run, budget: Budget) -> list[Target]:
     return target_scenarios(run.config, budget.targets_inside, budget.targets_outside, "target")
 
 
+def amount_of(budget: Budget) -> Amount:
+    """What a budget gives each target; episodes there are as long as those that judge."""
+    return Amount(budget.adapt_steps, budget.adapt_updates, budget.evaluation_steps)
+
+
 def adapt_run(run: Run, config: AdaptConfig, budget: Budget, *, seed: int) -> None:
     """Policies for all targets, kept in the run's folder; a finished one is left as it is.
 
@@ -60,7 +65,7 @@ def adapt_run(run: Run, config: AdaptConfig, budget: Budget, *, seed: int) -> No
     if not isinstance(run.agent, WorldModelAgent):
         config = dataclasses.replace(config, real_share=1.0)
     scenarios = tuple(target.scenario for target in targets_of_run(run, budget))
-    amount = Amount(budget.adapt_steps, budget.adapt_updates, budget.evaluation_steps)
+    amount = amount_of(budget)
     record = Record(config, scenarios, amount, seed)
     if same_adaptation(run, record):
         return
