@@ -97,7 +97,6 @@ def test_a_checkpoint_brings_all_of_it_back(learning, tmp_path):
     checkpoints.save(3, state, meta={})
     template = eqx.filter_eval_shape(agent.init, KEY)
     assert same(checkpoints.restore(template).state, state)
-    checkpoints.close()
 
 
 def test_the_page_of_metrics_has_a_row_for_every_name(learning):

@@ -93,7 +93,7 @@ def gradient(state, name):
 
 def test_the_loss_is_the_weighted_sum_of_exactly_the_methods_terms(state):
     loss, (_, terms) = terms_of(state, batch_of())
-    assert set(terms) == set(DREAMER.terms) == set(TERMS)
+    assert set(terms) == set(DREAMER.terms) == set(TERMS) - {"jacobian"}
     by_hand = sum(weight * float(jnp.mean(terms[name])) for name, weight in DREAMER.weights)
     np.testing.assert_allclose(loss, by_hand, rtol=1e-5)
 
@@ -205,7 +205,7 @@ def test_one_batch_can_be_learnt_by_heart():
     state, losses, batch = AGENT.init(root_key(0)), [], batch_of()
     for number in range(200):
         state, metrics = AGENT.update(state, batch, jax.random.fold_in(KEY, number))
-        losses.append({name: float(metrics[f"loss/{name}"]) for name in TERMS})
+        losses.append({name: float(metrics[f"loss/{name}"]) for name in DREAMER.terms})
     assert losses[-1]["reconstruction"] < 0.6 * losses[0]["reconstruction"]
     assert losses[-1]["reward"] < 0.5 * losses[0]["reward"]
     assert losses[-1]["imitation"] < 0.9 * losses[0]["imitation"]

@@ -11,8 +11,8 @@ from small_models import ACT, OBS, batch_of, prompt_of, with_padding
 
 from mrcom.core.errors import ConfigError
 from mrcom.core.rng import root_key
-from mrcom.models.rssm import RSSM, packed, unpacked
-from mrcom.models.rssm_parts import RSSMConfig
+from mrcom.models.rssm import RSSM
+from mrcom.models.rssm_parts import RSSMConfig, packed, unpacked
 from mrcom.models.world_model import imagine
 
 CONFIG = RSSMConfig(

@@ -13,7 +13,8 @@ from mrcom.core.errors import ConfigError
 from mrcom.core.numerics import symexp, symlog
 from mrcom.core.rng import named_keys
 from mrcom.core.types import Batch, Masks, Prompt
-from mrcom.models.world_model import AbstractWorldModel, DreamContext
+from mrcom.models.latent_error import LatentError
+from mrcom.models.world_model import AbstractLatentModel, AbstractWorldModel, DreamContext
 from mrcom.models.world_model import State as ModelState
 
 CLIP = 10.0
@@ -107,11 +108,26 @@ class SymlogFilter(AbstractFilter):
         return standardised(symexp(decoded), mean, std)
 
 
+class Disturbance(eqx.Module):
+    """Where the errors of a latent state come from while acting."""
+
+    error: LatentError = eqx.field(static=True)
+    key: PRNGKeyArray
+    step: Int[Array, ""]
+
+    def next(self, num: int, entries: int) -> tuple[Float[Array, "N E"] | None, "Disturbance"]:
+        """The error of N scenarios now, and where the next one comes from."""
+        drawn = self.error.draw(jax.random.fold_in(self.key, self.step), (num,), entries)
+        return drawn, Disturbance(self.error, self.key, self.step + 1)
+
+
 class Carry(eqx.Module):
     """What is remembered while acting in N scenarios."""
 
     model: ModelState
     body: Int[Array, " N"]
+    disturbance: Disturbance | None = None
+    """What makes the latent state wrong, if anything does."""
 
 
 def start(given: AbstractFilter, masks: Masks, prompt: Prompt) -> Carry:
@@ -231,8 +247,15 @@ def _observe_step(
     key: PRNGKeyArray | None,
 ) -> tuple[Float[Array, "N F"], Carry]:
     seen = given.seen(obs, carry.body, carry.model.obs_mask)
-    now, _ = given.model.correct(carry.model, seen, action, reward, key=key)
-    return given.model.feature(now), Carry(now, carry.body)
+    model, source = given.model, carry.disturbance
+    if source is None:
+        now, _ = model.correct(carry.model, seen, action, reward, key=key)
+        return model.feature(now), Carry(now, carry.body)
+    if not isinstance(model, AbstractLatentModel):
+        raise ConfigError("This method's world model has no latent state to add an error to.")
+    error, source = source.next(len(reward), model.num_sampled)
+    now, _ = model.correct(carry.model, seen, action, reward, key=key, error=error)
+    return model.feature(now), Carry(now, carry.body, source)
 
 
 @eqx.filter_jit

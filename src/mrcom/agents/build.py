@@ -9,7 +9,10 @@ from mrcom.agents.method import Method, named
 from mrcom.agents.modular_config import with_behaviour
 from mrcom.agents.mrcom import MRCOM, MrCom
 from mrcom.agents.mrcom_config import SIZES
+from mrcom.core.errors import ConfigError
 from mrcom.core.types import Layout
+from mrcom.models.latent_error import NONE, LatentError
+from mrcom.objectives.jacobian import JacobianConfig
 
 
 def build_agent(
@@ -21,18 +24,22 @@ def build_agent(
     observe_reward: bool = True,
     behaviour: str | None = None,
     updates: int = 0,
+    jacobian: JacobianConfig | None = None,
+    latent_error: LatentError = NONE,
 ) -> Agent:
     """The agent of a method.
 
     Args:
         behaviour: what learns to act: `imagination` or `sac`; by default the method's own.
         updates: that it will make in all, if known: its learning rate falls over them.
+        jacobian: how the loss term `jacobian` is measured, where the method has it.
+        latent_error: added to what is filtered while learning.
 
     Raises:
         ConfigError: no such method, size or behaviour, or terms or parts that the method's model
             does not know.
     """
-    return named("method", method.family, BUILDERS)(
+    agent = named("method", method.family, BUILDERS)(
         method,
         size,
         layout=layout,
@@ -41,6 +48,15 @@ def build_agent(
         behaviour=behaviour or behaviour_of(method.family),
         updates=updates,
     )
+    if isinstance(agent, MrCom | dreamer.Dreamer | mamba.Mamba):
+        options = {"jacobian": jacobian or JacobianConfig(), "latent_error": latent_error}
+        return dataclasses.replace(agent, config=dataclasses.replace(agent.config, **options))
+    if latent_error != NONE:
+        raise ConfigError(
+            f"{method.name} has no latent state that an error could be added to: leave out the "
+            f"latent error {latent_error.text}, or choose mrcom, dreamer or mamba."
+        )
+    return agent
 
 
 def method_named(name: str) -> Method:
@@ -85,7 +101,7 @@ METHODS: dict[str, Method] = {
 }
 """The methods by the names that the command line knows."""
 
-BEHAVIOUR = {"cadm": "sac", "sac": "sac"}
+BEHAVIOUR = {"mrcom": "sac", "cadm": "sac", "sac": "sac"}
 """What learns to act in families where it is not the actor-critic in dreams."""
 
 BUILDERS: dict[str, Callable[..., Agent]] = {

@@ -17,6 +17,7 @@ from mrcom.agents.dreamer_config import DREAMER as DREAMER
 from mrcom.agents.dreamer_config import SIZES, DreamerConfig
 from mrcom.agents.dreamer_terms import MODEL_TERMS, TERMS, Forward, Learnt
 from mrcom.agents.latent_agent import AbstractLatentAgent
+from mrcom.agents.latent_dynamics import check_blocks
 from mrcom.agents.method import Method, named
 from mrcom.behaviour.binned import Behaviour, imagined
 from mrcom.behaviour.policy import Actor
@@ -59,6 +60,7 @@ class Dreamer(AbstractLatentAgent):
 
     def __post_init__(self):
         self.method.check_terms(TERMS)
+        check_blocks(self.method, self.config.jacobian)
         self.method.check_recurrent(DREAMER.parts)
 
     @property
@@ -152,9 +154,11 @@ def loss_of(
     learnt: Learnt, agent: Dreamer, state: DreamerState, batch: Batch, key: PRNGKeyArray
 ) -> tuple[Float[Array, ""], tuple[Forward, dict[str, Float[Array, "B _"]]]]:
     """The one loss, on the T trained steps of a raw batch; also every term of it."""
-    keys, config = named_keys(key, "observe", "dream"), agent.config
+    keys, config = named_keys(key, "observe", "dream", "jacobian", "error"), agent.config
     trained = acting.steps_of(batch, slice(-config.windows.length, None))
-    posterior = learnt.model.observe(acting.normalised(state.filter, trained), key=keys.observe)
+    seen, num = acting.normalised(state.filter, trained), learnt.model.num_sampled
+    error = config.latent_error.draw(keys.error, trained.reward.shape, num)
+    posterior = learnt.model.observe(seen, key=keys.observe, error=error)
     dream = imagined(
         learnt.model,
         learnt.model.states_at(posterior, jnp.arange(trained.reward.size)),
@@ -166,7 +170,8 @@ def loss_of(
         scale_rate=config.scale_rate,
         key=keys.dream,
     )
-    forward = Forward(learnt, state.behaviour.slow, trained, posterior, dream)
+    slow, updates = state.behaviour.slow, state.updates
+    forward = Forward(learnt, slow, trained, posterior, dream, updates, keys.jacobian)
     terms = {name: TERMS[name](config, forward) for name in agent.method.terms}
     return total_loss(terms, agent.method.terms), (forward, terms)
 

@@ -7,8 +7,10 @@ from mrcom.agents.agent import Windows
 from mrcom.agents.method import Method
 from mrcom.behaviour.laprop import LaPropConfig
 from mrcom.behaviour.policy import ActorConfig
+from mrcom.models.latent_error import NONE, LatentError
 from mrcom.models.rssm_parts import RSSMConfig
 from mrcom.nn.mlp import LayerKind
+from mrcom.objectives.jacobian import JacobianConfig
 
 DREAMER = Method(
     name="DreamerV3",
@@ -70,6 +72,10 @@ class DreamerConfig:
     """Share by which the range of returns moves at each update."""
     scale_floor: float = 1.0
     """Ranges of returns below this are not enlarged."""
+    jacobian: JacobianConfig = JacobianConfig()
+    """How the gain of the latent dynamics is measured, where that is one of the terms."""
+    latent_error: LatentError = NONE
+    """Added to what is filtered while learning from replay."""
 
     @property
     def discount(self) -> float:

@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from mrcom.agents.dreamer_config import DreamerConfig
+from mrcom.agents.latent_dynamics import jacobian_term
 from mrcom.behaviour.binned import Imagined
 from mrcom.behaviour.examples import Examples
 from mrcom.behaviour.learning import transitions
@@ -38,6 +39,8 @@ class Forward(eqx.Module):
     """Only the T trained steps, raw."""
     posterior: Posterior
     imagined: Imagined
+    updates: Int[Array, ""]
+    jacobian_key: PRNGKeyArray
 
 
 Term = Callable[[DreamerConfig, Forward], Float[Array, "B _"]]
@@ -68,6 +71,12 @@ def _kl_dyn(config: DreamerConfig, forward: Forward) -> Float[Array, "B T"]:
 def _kl_rep(config: DreamerConfig, forward: Forward) -> Float[Array, "B T"]:
     posterior = forward.posterior
     return representation_kl(posterior.posterior, posterior.prior, free_nats=config.free_nats)
+
+
+def _jacobian(config: DreamerConfig, forward: Forward) -> Float[Array, "B S"]:
+    model, action = forward.learnt.model, forward.batch.action
+    given = model, forward.posterior, action, forward.updates
+    return jacobian_term(*given, config.jacobian, forward.jacobian_key)
 
 
 def _actor(config: DreamerConfig, forward: Forward) -> Float[Array, "1 1"]:
@@ -134,6 +143,7 @@ MODEL_TERMS: dict[str, Term] = {
     "continue": _continue,
     "kl_dyn": _kl_dyn,
     "kl_rep": _kl_rep,
+    "jacobian": _jacobian,
 }
 """Terms of the world model alone."""
 

@@ -16,6 +16,7 @@ from mrcom.agents import acting
 from mrcom.agents.acting import SymlogFilter
 from mrcom.agents.agent import Metrics
 from mrcom.agents.latent_agent import AbstractLatentAgent
+from mrcom.agents.latent_dynamics import check_blocks
 from mrcom.agents.mamba_config import GROWING, SIZES, MambaConfig
 from mrcom.agents.mamba_config import MAMBA as MAMBA
 from mrcom.agents.mamba_terms import (
@@ -77,6 +78,7 @@ class Mamba(AbstractLatentAgent):
 
     def __post_init__(self):
         self.method.check_terms((*MODEL_TERMS, *ACTOR_TERMS, "critic"))
+        check_blocks(self.method, self.config.jacobian)
         self.method.check_recurrent(MAMBA.parts)
 
     @property
@@ -170,11 +172,13 @@ def world_loss(
     world: World, agent: Mamba, state: MambaState, batch: Batch, key: PRNGKeyArray
 ) -> tuple[Float[Array, ""], tuple[Forward, dict[str, Float[Array, "B _"]]]]:
     """The world model's loss on a raw batch; also every term of it."""
-    keys = named_keys(key, "observe", "steps")
-    posterior = world.model.observe(acting.normalised(state.filter, batch), key=keys.observe)
+    keys = named_keys(key, "observe", "steps", "jacobian", "error")
+    seen, num = acting.normalised(state.filter, batch), world.model.num_sampled
+    error = agent.config.latent_error.draw(keys.error, batch.reward.shape, num)
+    posterior = world.model.observe(seen, key=keys.observe, error=error)
     until = agent.steps_learnt_from(state.updates, batch.reward.shape[1])
     some = random_steps(keys.steps, batch.reward.shape[0], agent.config.some, until)
-    forward = Forward(world, batch, posterior, until, some)
+    forward = Forward(world, batch, posterior, until, some, state.updates, keys.jacobian)
     weights = {name: weight for name, weight in agent.method.weights if name in MODEL_TERMS}
     terms = {name: MODEL_TERMS[name](agent.config, forward) for name in weights}
     return total_loss(terms, weights), (forward, terms)

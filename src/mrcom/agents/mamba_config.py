@@ -9,9 +9,11 @@ from mrcom.agents.dreamer_config import NEW_STD
 from mrcom.agents.method import Method
 from mrcom.behaviour.policy import ActorConfig
 from mrcom.core.errors import ConfigError
+from mrcom.models.latent_error import NONE, LatentError
 from mrcom.models.rssm_parts import RSSMConfig
 from mrcom.models.timed import TimedConfig
 from mrcom.nn.mlp import LayerKind
+from mrcom.objectives.jacobian import JacobianConfig
 
 MAMBA = Method(
     name="MAMBA",
@@ -104,6 +106,10 @@ class MambaConfig:
     """Share by which the range of returns moves at each update."""
     scale_floor: float = 1.0
     """Ranges of returns below this are not enlarged."""
+    jacobian: JacobianConfig = JacobianConfig()
+    """How the gain of the latent dynamics is measured, where that is one of the terms."""
+    latent_error: LatentError = NONE
+    """Added to what is filtered while learning from replay."""
 
     def __post_init__(self):
         if self.windows.place != "start" or self.windows.context:

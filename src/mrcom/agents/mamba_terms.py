@@ -6,8 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from mrcom.agents.latent_dynamics import jacobian_term
 from mrcom.agents.mamba_config import MambaConfig
 from mrcom.behaviour.examples import Examples
 from mrcom.behaviour.policy import Actor
@@ -41,6 +42,8 @@ class Forward(eqx.Module):
     """Steps of each row that are learnt from."""
     step: Int[Array, "B S"]
     """Some of them, at random."""
+    updates: Int[Array, ""]
+    jacobian_key: PRNGKeyArray
 
     @property
     def whole(self) -> Float[Array, "B L E"]:
@@ -119,6 +122,11 @@ def _kl_rep(config: MambaConfig, forward: Forward) -> Float[Array, "B L"]:
     return term * within(forward.until, term.shape[1])[None]
 
 
+def _jacobian(config: MambaConfig, forward: Forward) -> Float[Array, "B S"]:
+    given = forward.world.model, forward.posterior, forward.batch.action, forward.updates
+    return jacobian_term(*given, config.jacobian, forward.jacobian_key, forward.until)
+
+
 MODEL_TERMS: dict[str, ModelTerm] = {
     "reconstruction": _reconstruction,
     "reward": _reward,
@@ -128,6 +136,7 @@ MODEL_TERMS: dict[str, ModelTerm] = {
     "local_continue": _local_continue,
     "kl_dyn": _kl_dyn,
     "kl_rep": _kl_rep,
+    "jacobian": _jacobian,
 }
 """Terms of the world model."""
 

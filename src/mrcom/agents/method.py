@@ -8,6 +8,9 @@ from mrcom.core.errors import ConfigError, unknown
 
 Entry = TypeVar("Entry")
 
+JACOBIAN = "jacobian"
+"""The one loss term that no method has unless it is asked for."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Method:
@@ -37,6 +40,11 @@ class Method:
             ConfigError: one is not; the message names the nearest.
         """
         for name in self.terms:
+            if name == JACOBIAN and name not in known:
+                raise ConfigError(
+                    f"{self.name} has no latent dynamics whose Jacobian could be taken: leave out "
+                    f"the loss term {name!r}, or choose mrcom, dreamer or mamba."
+                )
             if name not in known:
                 raise unknown("loss term", name, known)
 
@@ -71,6 +79,20 @@ def named(kind: str, name: str, known: Mapping[str, Entry]) -> Entry:
     if name not in known:
         raise unknown(kind, name, known)
     return known[name]
+
+
+def with_jacobian(method: Method, weight: float) -> Method:
+    """The same method, with the gain of its latent dynamics as one more loss term.
+
+    With weight 0 it is measured and logged, and teaches nothing.
+
+    Raises:
+        ConfigError: a weight below 0, which would reward dynamics that enlarge errors.
+    """
+    if not 0 <= weight < float("inf"):
+        raise ConfigError(f"jacobian={weight} must be a finite weight of 0 or more.")
+    name = f"{method.name} + {JACOBIAN} {weight:g}"
+    return dataclasses.replace(method, name=name, weights=(*method.weights, (JACOBIAN, weight)))
 
 
 def without(method: Method, *names: str) -> Method:

@@ -86,6 +86,7 @@ class ModelFree(AbstractAgent):
     observe_reward: bool
 
     def __post_init__(self):
+        self.method.check_terms(())
         for part in self.method.parts:
             if part not in ("observation", "told"):
                 raise unknown("part of a policy's input", part, ("observation", "told"))

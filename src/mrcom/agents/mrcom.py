@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from mrcom.agents import acting
 from mrcom.agents.agent import Metrics
+from mrcom.agents.latent_dynamics import check_blocks, jacobian_term
 from mrcom.agents.modular_agent import AbstractModularAgent, ModularState
 from mrcom.agents.mrcom_config import MRCOM as MRCOM
 from mrcom.agents.mrcom_config import MrComConfig
@@ -37,6 +38,8 @@ class Forward(eqx.Module):
     kl_stoch: Float[Array, "B T"]
     behaviour: BehaviourState
     key: PRNGKeyArray
+    """Of the draws inside the meta-value term."""
+    jacobian_key: PRNGKeyArray
 
 
 Term = Callable[[MrComConfig, Forward], Float[Array, "B _"]]
@@ -50,6 +53,7 @@ class MrCom(AbstractModularAgent):
 
     def __post_init__(self):
         self.method.check_terms(TERMS)
+        check_blocks(self.method, self.config.jacobian)
         self.config.model.check_behaviour()
 
     @property
@@ -170,6 +174,12 @@ def _meta_value(config: MrComConfig, forward: Forward) -> Float[Array, "B _"]:
     return jnp.where(behaviour.updates >= config.value_warmup, loss, jnp.zeros_like(loss))
 
 
+def _jacobian(config: MrComConfig, forward: Forward) -> Float[Array, "B S"]:
+    updates, action = forward.behaviour.updates, forward.batch.action
+    given = forward.model, forward.posterior, action, updates
+    return jacobian_term(*given, config.jacobian, forward.jacobian_key)
+
+
 TERMS: dict[str, Term] = {
     "reconstruction": _reconstruction,
     "reward": _reward,
@@ -178,6 +188,7 @@ TERMS: dict[str, Term] = {
     "kl_aux": _kl_aux,
     "meta_state": _meta_state,
     "meta_value": _meta_value,
+    "jacobian": _jacobian,
 }
 """Every loss term of the world model by its name."""
 
@@ -190,11 +201,14 @@ def model_loss(
     key: PRNGKeyArray,
 ) -> tuple[Float[Array, ""], tuple[Posterior, dict[str, Float[Array, "B _"]]]]:
     """Eq. 16 on a normalised batch; also the filtered states and every term."""
-    keys = named_keys(key, "observe", "meta_value")
-    posterior = model.observe(batch, key=keys.observe)
+    keys = named_keys(key, "observe", "meta_value", "jacobian", "error")
     trained = acting.steps_of(batch, slice(-agent.windows.length, None))
+    error = agent.config.latent_error.draw(keys.error, trained.reward.shape, model.num_sampled)
+    posterior = model.observe(batch, key=keys.observe, error=error)
     kl_stoch = balanced_kl(posterior.stoch_posterior, posterior.stoch_prior, agent.config.kl)
-    forward = Forward(model, trained, posterior, kl_stoch, behaviour, keys.meta_value)
+    forward = Forward(
+        model, trained, posterior, kl_stoch, behaviour, keys.meta_value, keys.jacobian
+    )
     weights = agent.method.terms
     terms = {name: TERMS[name](agent.config, forward) for name in weights}
     return total_loss(terms, weights), (posterior, terms)

@@ -12,7 +12,9 @@ from mrcom.behaviour.actor_critic import ActorCriticConfig
 from mrcom.behaviour.latent_sac import LatentSacConfig
 from mrcom.models.context import ContextConfig
 from mrcom.models.contextual import ContextualConfig
+from mrcom.models.latent_error import NONE, LatentError
 from mrcom.models.world_model import DreamContext
+from mrcom.objectives.jacobian import JacobianConfig
 from mrcom.objectives.kl import KLConfig
 
 MRCOM = Method(
@@ -73,6 +75,10 @@ class MrComConfig:
     """Steps of a dream that the behaviour learns from."""
     starts: int = 8
     """Steps of each window that dreams start from."""
+    jacobian: JacobianConfig = JacobianConfig()
+    """How the gain of the latent dynamics is measured, where that is one of the terms."""
+    latent_error: LatentError = NONE
+    """Added to what is filtered while learning from replay."""
     dream_context: DreamContext = "push"
     """Whether dreamt steps enter the context."""
 

@@ -7,21 +7,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from mrcom.core.errors import ConfigError
 from mrcom.core.rng import named_keys
 from mrcom.core.types import Batch, Prompt
 from mrcom.models.bodies import AbstractBodies, Body, Padded, Stems
 from mrcom.models.context import AbstractContext, ContextTransformer, NoContext
 from mrcom.models.dynamics import LatentDynamics
 from mrcom.models.latent import ContextualConfig, Noise, Posterior, State, Statistics
-from mrcom.models.world_model import AbstractWorldModel, DreamContext
+from mrcom.models.latent_error import Shift, disturbed
+from mrcom.models.world_model import AbstractLatentModel, DreamContext
 from mrcom.nn.branched import BranchedMLP
 from mrcom.nn.distributions import Normal
 from mrcom.nn.heads import BernoulliHead, TwoHotHead
 from mrcom.nn.mlp import MLP
 
 
-class ContextualModel(AbstractWorldModel):
+class ContextualModel(AbstractLatentModel):
     """Contextual world model: context, three latent states, and a decoder of their feature.
 
         o_t ~ p(o | u_t, d_t, h_t)      r_t ~ p(r | u_t, d_t, h_t)      c_t ~ p(c | u_t, d_t, h_t)
@@ -78,10 +78,10 @@ class ContextualModel(AbstractWorldModel):
         body: Int[Array, " N"] | None = None,
     ) -> State:
         """State before anything real is seen: the context is the prompt's last steps."""
-        self._check_window(prompt.reward.shape[1], at_least=self.config.context.window)
+        self.config.check_window(prompt.reward.shape[1], at_least=self.config.context.window)
         contexts, memory = self.context.read(
             self.bodies.obs(prompt.obs * obs_mask[:, None], body),
-            self.bodies.action(self._indexed(prompt.action * act_mask[:, None]), body),
+            self.bodies.action(self.config.indexed(prompt.action * act_mask[:, None]), body),
             prompt.reward,
             prompt.valid,
         )
@@ -92,32 +92,35 @@ class ContextualModel(AbstractWorldModel):
         body = self.bodies.remembered(body)
         return State(stoch, deter, aux, contexts[:, -1], memory, obs_mask, act_mask, body)
 
-    def observe(self, batch: Batch, *, key: PRNGKeyArray | None) -> Posterior:
+    def observe(self, batch: Batch, *, key: PRNGKeyArray | None, error: Shift = None) -> Posterior:
         """Filter the steps of a batch that follow its first window.
 
         `batch.obs` must be normalised. The context of all steps comes from one pass.
         """
         window = self.config.context.window
-        self._check_window(batch.reward.shape[1], at_least=window + 1)
-        noise = self._noise(key, (batch.reward.shape[0], batch.reward.shape[1] - window))
-        return self.filter(batch, noise)
+        self.config.check_window(batch.reward.shape[1], at_least=window + 1)
+        noise = self.config.noise(key, (batch.reward.shape[0], batch.reward.shape[1] - window))
+        return self.filter(batch, noise, error)
 
-    def filter(self, batch: Batch, noise: Noise | None) -> Posterior:
+    def filter(self, batch: Batch, noise: Noise | None, error: Shift = None) -> Posterior:
         """`observe` with given draws; without any, means instead of samples."""
         window = self.config.context.window
+        errors = self.config.shares(error)
         obs = self.bodies.obs(batch.obs * batch.obs_mask[:, None], batch.body)
-        action = self._indexed(batch.action * batch.act_mask[:, None])
+        action = self.config.indexed(batch.action * batch.act_mask[:, None])
         action = self.bodies.action(action, batch.body)
         contexts, memory = self.context.read(obs, action, batch.reward, batch.valid)
         contexts = contexts[:, window - 1 :]  # C_t of the trained steps, and of the one after
         before, obs, action = contexts[:, :-1], obs[:, window:], action[:, window:]
         stoch_prior, stoch_posterior, reference = self.dynamics.stochs(before, action, obs)
         stoch = stoch_posterior.sample(None if noise is None else noise.stoch)
+        stoch = disturbed(stoch, errors.stoch)
         deter, aux, aux_prior, aux_posterior = self.dynamics.through_time(
             before,
             obs,
             jnp.concatenate([stoch, action], axis=-1),
             None if noise is None else noise.aux,
+            errors.aux,
         )
         return Posterior(
             stoch=stoch,
@@ -158,9 +161,11 @@ class ContextualModel(AbstractWorldModel):
         reward: Float[Array, "*B"],
         *,
         key: PRNGKeyArray | None,
+        error: Shift = None,
     ) -> tuple[State, Statistics]:
         """Advance by `action`, then take in what was seen."""
-        return self.update(state, obs, action, reward, self._noise(key, reward.shape))
+        noise = self.config.noise(key, reward.shape)
+        return self.update(state, obs, action, reward, noise, error)
 
     def update(
         self,
@@ -169,12 +174,13 @@ class ContextualModel(AbstractWorldModel):
         action: Float[Array, "*B A"],
         reward: Float[Array, "*B"],
         noise: Noise | None,
+        error: Shift = None,
     ) -> tuple[State, Statistics]:
         """`correct` with given draws; without any, means instead of samples."""
         obs = self.bodies.obs(obs * state.obs_mask, state.body)
         action = self.bodies.action(action * state.act_mask, state.body)
         stoch, aux = self.dynamics.posterior(state.context, action, obs, state.aux)
-        state = self._advance(state, action, stoch, aux, noise)
+        state = self._advance(state, action, stoch, aux, noise, error)
         return self._push(state, obs, action, reward), Statistics(stoch, aux)
 
     def predict(
@@ -192,7 +198,7 @@ class ContextualModel(AbstractWorldModel):
         """
         action = self.bodies.action(action * state.act_mask, state.body)
         stoch, aux = self.dynamics.prior(state.context, action, state.aux)
-        noise = self._noise(key, action.shape[:-1])
+        noise = self.config.noise(key, action.shape[:-1])
         state = self._advance(state, action, stoch, aux, noise)
         if dream_context == "frozen":
             return state, Statistics(stoch, aux)
@@ -215,7 +221,7 @@ class ContextualModel(AbstractWorldModel):
             for p in (posterior.stoch_prior, posterior.aux_prior)
         )
         num = 1 if key is None else num_samples
-        noise = self._noise(key, (num, *stoch.mean.shape[1:-1]))
+        noise = self.config.noise(key, (num, *stoch.mean.shape[1:-1]))
         drawn = stoch.sample(None if noise is None else noise.stoch)
         deter = self.dynamics.ahead(drawn, posterior.action[:, 1:], posterior.deter[:, :-1])
         return jnp.concatenate(
@@ -225,6 +231,22 @@ class ContextualModel(AbstractWorldModel):
     def feature(self, state: State) -> Float[Array, "*B F"]:
         """All three states side by side."""
         return jnp.concatenate([state.stoch, state.deter, state.aux], axis=-1)
+
+    @property
+    def blocks(self) -> dict[str, int]:
+        """Widths of the three states, in the feature's order."""
+        return self.config.blocks
+
+    @property
+    def num_sampled(self) -> int:
+        """Entries of u and h."""
+        return self.config.stoch + self.config.aux_width
+
+    def with_feature(self, state: State, feature: Float[Array, "*B F"]) -> State:
+        """The state with these u, d and h; the context stays."""
+        ends = [self.config.stoch, self.config.stoch + self.config.deter_width]
+        stoch, deter, aux = jnp.split(feature, ends, axis=-1)
+        return dataclasses.replace(state, stoch=stoch, deter=deter, aux=aux)
 
     def decode(self, feature: Float[Array, "*B F"], body: Body = None) -> Float[Array, "*B O"]:
         """The expected (normalised) observation; padded entries are meaningless."""
@@ -246,13 +268,6 @@ class ContextualModel(AbstractWorldModel):
         """The probability that the episode goes on after a state."""
         return jax.nn.sigmoid(self.cont_head(feature))
 
-    def _noise(self, key: PRNGKeyArray | None, shape: tuple[int, ...]) -> Noise | None:
-        if key is None:
-            return None
-        sizes = [self.config.stoch, self.config.aux_width]
-        drawn = jax.random.normal(key, (*shape, sum(sizes)))
-        return Noise(*jnp.split(drawn, sizes[:1], axis=-1))
-
     def _advance(
         self,
         state: State,
@@ -260,14 +275,16 @@ class ContextualModel(AbstractWorldModel):
         stoch: Normal,
         aux: Normal,
         noise: Noise | None,
+        error: Shift = None,
     ) -> State:
         """Sample u and h, and advance d; the context stays."""
-        drawn = stoch.sample(None if noise is None else noise.stoch)
+        errors = self.config.shares(error)
+        drawn = disturbed(stoch.sample(None if noise is None else noise.stoch), errors.stoch)
         return dataclasses.replace(
             state,
             stoch=drawn,
             deter=self.dynamics.remember(state.deter, drawn, action),
-            aux=aux.sample(None if noise is None else noise.aux),
+            aux=disturbed(aux.sample(None if noise is None else noise.aux), errors.aux),
         )
 
     def _push(
@@ -279,16 +296,3 @@ class ContextualModel(AbstractWorldModel):
     ) -> State:
         context, memory = self.context.push(state.memory, obs, action, reward)
         return dataclasses.replace(state, context=context, memory=memory)
-
-    def _indexed(self, action: Float[Array, "B L A"]) -> Float[Array, "B L A"]:
-        """The action that belongs to each step; of the last one nothing may be known."""
-        if self.config.action_index == "previous":
-            return action
-        return jnp.concatenate([action[:, 1:], jnp.zeros_like(action[:, :1])], axis=1)
-
-    def _check_window(self, steps: int, *, at_least: int) -> None:
-        if steps < at_least:
-            raise ConfigError(
-                f"{steps} steps cannot fill a context window of {self.config.context.window}: "
-                f"at least {at_least} are needed; pad with steps of `valid` 0."
-            )

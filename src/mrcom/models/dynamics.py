@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from mrcom.core.rng import named_keys
 from mrcom.models.latent import ContextualConfig
+from mrcom.models.latent_error import disturbed
 from mrcom.nn.distributions import Normal, normal_of
 from mrcom.nn.mlp import MLP, Linear
 from mrcom.nn.recurrent import GRUCell, RecurrentNormal
@@ -124,15 +125,16 @@ class LatentDynamics(eqx.Module):
         obs: Float[Array, "B T O"],
         inputs: Float[Array, "B T I"],
         noise: Float[Array, "B T X"] | None,
+        error: Float[Array, "B T X"] | None = None,
     ) -> tuple[Float[Array, "B T D"], Float[Array, "B T X"], Normal, Normal]:
         """Memory and auxiliary state, the latter's prior and posterior; `inputs` are [u, a].
 
-        Without noise, means instead of samples.
+        Without noise, means instead of samples. `error` is added to each auxiliary state.
         """
         gates = self.cell.project(inputs)
         hidden = self.aux_posterior.project(jnp.concatenate([context, obs], axis=-1))
         first = self.first(context[:, 0])
-        deter, aux, posterior = self._unroll(first, gates, hidden, noise)
+        deter, aux, posterior = self._unroll(first, gates, hidden, noise, error)
         previous = jnp.concatenate([first[1][:, None], aux[:, :-1]], axis=1)
         prior = self.aux_prior(self.aux_prior.project(context), previous)
         return deter, aux, prior, posterior
@@ -160,16 +162,17 @@ class LatentDynamics(eqx.Module):
         gates: Float[Array, "B T G"],
         hidden: Float[Array, "B T S"],
         noise: Float[Array, "B T X"] | None,
+        error: Float[Array, "B T X"] | None,
     ) -> tuple[Float[Array, "B T D"], Float[Array, "B T X"], Normal]:
         """Memory and auxiliary state through time: the only loop of the filter."""
 
         def body(carry, inputs):
             deter, aux = carry
-            gates, hidden, noise = inputs
+            gates, hidden, noise, error = inputs
             deter = self.cell(gates, deter)
             posterior = self.aux_posterior(hidden, aux)
-            aux = posterior.sample(noise)
+            aux = disturbed(posterior.sample(noise), error)
             return (deter, aux), (deter, aux, posterior)
 
         swap = lambda tree: jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), tree)
-        return swap(jax.lax.scan(body, first, swap((gates, hidden, noise)))[1])
+        return swap(jax.lax.scan(body, first, swap((gates, hidden, noise, error)))[1])

@@ -4,8 +4,9 @@ import dataclasses
 from typing import Literal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from mrcom.core.errors import ConfigError, unknown
 from mrcom.models.context import ContextConfig, Memory
@@ -92,9 +93,44 @@ class ContextualConfig:
         return self.aux if "aux" in self.parts else 0
 
     @property
+    def blocks(self) -> dict[str, int]:
+        """Widths of the states, in the feature's order."""
+        return {"stoch": self.stoch, "deter": self.deter_width, "aux": self.aux_width}
+
+    @property
     def feature(self) -> int:
         """Width of what heads, critics and policies read."""
-        return self.stoch + self.deter_width + self.aux_width
+        return sum(self.blocks.values())
+
+    def noise(self, key: PRNGKeyArray | None, shape: tuple[int, ...]) -> "Noise | None":
+        """Draws for `shape` steps; none without a key."""
+        if key is None:
+            return None
+        return self.shares(jax.random.normal(key, (*shape, self.stoch + self.aux_width)))
+
+    def shares(self, drawn: Float[Array, "*B E"] | None) -> "Noise":
+        """What of some numbers belongs to which of the sampled states."""
+        if drawn is None:
+            return Noise(None, None)
+        return Noise(*jnp.split(drawn, [self.stoch], axis=-1))
+
+    def indexed(self, action: Float[Array, "B L A"]) -> Float[Array, "B L A"]:
+        """The action that belongs to each step; of the last one nothing may be known."""
+        if self.action_index == "previous":
+            return action
+        return jnp.concatenate([action[:, 1:], jnp.zeros_like(action[:, :1])], axis=1)
+
+    def check_window(self, steps: int, *, at_least: int) -> None:
+        """Raise where so many steps do not fill the context.
+
+        Raises:
+            ConfigError: they do not.
+        """
+        if steps < at_least:
+            raise ConfigError(
+                f"{steps} steps cannot fill a context window of {self.context.window}: "
+                f"at least {at_least} are needed; pad with steps of `valid` 0."
+            )
 
     def check_behaviour(self) -> None:
         """Raise where no behaviour can be learned on this model.
@@ -169,7 +205,7 @@ class Posterior(eqx.Module):
 
 
 class Noise(eqx.Module):
-    """Standard normal draws behind the samples of one or many steps."""
+    """Standard normal draws behind the samples of one or many steps, or errors of these."""
 
-    stoch: Float[Array, "*B U"]
-    aux: Float[Array, "*B X"]
+    stoch: Float[Array, "*B U"] | None
+    aux: Float[Array, "*B X"] | None

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, Integer, PRNGKeyArray
 from mrcom.core.numerics import symlog
 from mrcom.core.rng import named_keys
 from mrcom.core.types import Batch, Prompt
+from mrcom.models.latent_error import Shift, disturbed
 from mrcom.models.rssm_parts import (
     CELLS,
     STARTS,
@@ -21,13 +22,13 @@ from mrcom.models.rssm_parts import (
     feature_of,
     flattened,
 )
-from mrcom.models.world_model import AbstractWorldModel, DreamContext
+from mrcom.models.world_model import AbstractLatentModel, DreamContext
 from mrcom.nn.categorical import Categorical, categorical_of
 from mrcom.nn.heads import BINNED_HEADS, BernoulliHead, BinnedHead
 from mrcom.nn.mlp import MLP, Blocks
 
 
-class RSSM(AbstractWorldModel):
+class RSSM(AbstractLatentModel):
     """Recurrent state-space model: a memory, and samples of what it cannot tell.
 
         h_t = f(h_{t-1}, z_{t-1}, a_{t-1})     z_t ~ q(z | h_t, x_t)     z^_t ~ p(z | h_t)
@@ -90,7 +91,7 @@ class RSSM(AbstractWorldModel):
         many = lambda x: jnp.broadcast_to(x, (rows, *x.shape))
         return State(many(deter), many(stoch), obs_mask, act_mask, body)
 
-    def observe(self, batch: Batch, *, key: PRNGKeyArray | None) -> Posterior:
+    def observe(self, batch: Batch, *, key: PRNGKeyArray | None, error: Shift = None) -> Posterior:
         """Filter all steps of a batch, from what replay stored of the step before them.
 
         Where nothing is stored, that is an episode's start.
@@ -100,17 +101,19 @@ class RSSM(AbstractWorldModel):
         many = lambda x: jnp.moveaxis(x, 1, 0)
 
         def step(
-            carry: tuple[Array, Array], given: tuple[Array, Array, Array, Array]
+            carry: tuple[Array, Array], given: tuple[Array, Array, Array, Array, Array | None]
         ) -> tuple[tuple[Array, Array], tuple[Array, Array, Array]]:
-            number, token, action, first = given
+            number, token, action, first, error = given
             deter, stoch, action = self._unless_first(first, *carry, action)
             deter = self.remember(deter, stoch, action)
             posterior = self._posterior(deter, token)
             stoch = posterior.sample(None if key is None else jax.random.fold_in(key, number))
+            stoch = self._disturbed(stoch, error)
             return (deter, stoch), (deter, stoch, posterior.log_probs)
 
         action = batch.action * batch.act_mask[:, None]
-        given = jnp.arange(length), many(token), many(action), many(batch.first)
+        errors = None if error is None else many(error)
+        given = jnp.arange(length), many(token), many(action), many(batch.first), errors
         _, steps = jax.lax.scan(step, self._before(batch, rows), given)
         deter, stoch, log_probs = (many(x) for x in steps)
         return Posterior(
@@ -143,11 +146,13 @@ class RSSM(AbstractWorldModel):
         reward: Float[Array, "*B"],
         *,
         key: PRNGKeyArray | None,
+        error: Shift = None,
     ) -> tuple[State, Categorical]:
         """Advance by `action`, then take in what was seen; most likely classes without a key."""
         deter = self.remember(state.deter, state.stoch, action * state.act_mask)
         posterior = self._posterior(deter, self.encode(obs, reward, state.obs_mask))
-        return dataclasses.replace(state, deter=deter, stoch=posterior.sample(key)), posterior
+        stoch = self._disturbed(posterior.sample(key), error)
+        return dataclasses.replace(state, deter=deter, stoch=stoch), posterior
 
     def predict(
         self,
@@ -177,6 +182,21 @@ class RSSM(AbstractWorldModel):
     def feature(self, state: State) -> Float[Array, "*B F"]:
         """Sampled and recurrent state side by side."""
         return feature_of(state.deter, state.stoch)
+
+    @property
+    def blocks(self) -> dict[str, int]:
+        """Widths of the two states, in the feature's order."""
+        return {"stoch": self.config.flat_stoch, "deter": self.config.deter}
+
+    @property
+    def num_sampled(self) -> int:
+        """Entries of the sampled state."""
+        return self.config.flat_stoch
+
+    def with_feature(self, state: State, feature: Float[Array, "*B F"]) -> State:
+        """The state with this sample, which may be any numbers, and this memory."""
+        stoch, deter = jnp.split(feature, [self.config.flat_stoch], axis=-1)
+        return dataclasses.replace(state, deter=deter, stoch=self._shaped(stoch))
 
     def decode(
         self, feature: Float[Array, "*B F"], body: Int[Array, "..."] | None = None
@@ -241,8 +261,14 @@ class RSSM(AbstractWorldModel):
         return self._classes(self.posterior_net(jnp.concatenate([deter, token], axis=-1)))
 
     def _classes(self, logits: Float[Array, "*B Z"]) -> Categorical:
-        shape = (*logits.shape[:-1], self.config.stoch, self.config.classes)
-        return categorical_of(logits.reshape(shape), self.config.unimix)
+        return categorical_of(self._shaped(logits), self.config.unimix)
+
+    def _shaped(self, flat: Float[Array, "*B Z"]) -> Float[Array, "*B S K"]:
+        return flat.reshape(*flat.shape[:-1], self.config.stoch, self.config.classes)
+
+    def _disturbed(self, stoch: Float[Array, "*B S K"], error: Shift) -> Float[Array, "*B S K"]:
+        """A sample, one-hot, with a real-valued error of every entry."""
+        return disturbed(stoch, None if error is None else self._shaped(error))
 
 
 def packed(stoch: Float[Array, "*B S K"]) -> Integer[Array, "*B S"]:

@@ -11,9 +11,10 @@ from mrcom.core.errors import ConfigError
 from mrcom.core.numerics import symlog
 from mrcom.core.types import Batch, Prompt
 from mrcom.models import rssm_parts
+from mrcom.models.latent_error import Shift
 from mrcom.models.rssm import RSSM
 from mrcom.models.rssm_parts import RSSMConfig
-from mrcom.models.world_model import AbstractWorldModel, DreamContext
+from mrcom.models.world_model import AbstractLatentModel, DreamContext
 from mrcom.nn.categorical import Categorical
 
 
@@ -82,7 +83,7 @@ class Posterior(eqx.Module):
         return self.rssm.feature
 
 
-class TimedRSSM(AbstractWorldModel):
+class TimedRSSM(AbstractLatentModel):
     """The recurrent state-space model of longer observations: [o, last reward, time].
 
     All of them are encoded and decoded. Observations come as symlogs.
@@ -107,7 +108,7 @@ class TimedRSSM(AbstractWorldModel):
         inner = self.rssm.initial(prompt, self.whole_mask(obs_mask), act_mask, body)
         return State(inner, obs_mask, jnp.zeros(obs_mask.shape[0], jnp.int32))
 
-    def observe(self, batch: Batch, *, key: PRNGKeyArray | None) -> Posterior:
+    def observe(self, batch: Batch, *, key: PRNGKeyArray | None, error: Shift = None) -> Posterior:
         """Filter all steps of a batch. Time starts at an episode's first step, or where the
         window does.
         """
@@ -115,7 +116,7 @@ class TimedRSSM(AbstractWorldModel):
         extras = symlog(self.extras(batch.reward, steps))
         whole = jnp.concatenate([batch.obs, extras], axis=-1), self.whole_mask(batch.obs_mask)
         wide = eqx.tree_at(lambda b: (b.obs, b.obs_mask), batch, whole)
-        return Posterior(self.rssm.observe(wide, key=key), batch.obs_mask, steps)
+        return Posterior(self.rssm.observe(wide, key=key, error=error), batch.obs_mask, steps)
 
     def states_at(self, posterior: Posterior, index: Int[Array, " N"]) -> State:
         """The states at some of the B x L filtered steps, counted row by row."""
@@ -131,11 +132,14 @@ class TimedRSSM(AbstractWorldModel):
         reward: Float[Array, "*B"],
         *,
         key: PRNGKeyArray | None,
+        error: Shift = None,
     ) -> tuple[State, Categorical]:
         """Advance by `action`, then take in what was seen; most likely classes without a key."""
         extras = symlog(self.extras(reward, state.steps))
         whole = jnp.concatenate([obs, extras], axis=-1)
-        inner, posterior = self.rssm.correct(state.rssm, whole, action, reward, key=key)
+        inner, posterior = self.rssm.correct(
+            state.rssm, whole, action, reward, key=key, error=error
+        )
         return State(inner, state.obs_mask, state.steps + 1), posterior
 
     def predict(
@@ -153,6 +157,21 @@ class TimedRSSM(AbstractWorldModel):
     def feature(self, state: State) -> Float[Array, "*B F"]:
         """Sampled and recurrent state side by side."""
         return self.rssm.feature(state.rssm)
+
+    @property
+    def blocks(self) -> dict[str, int]:
+        """Widths of the two states, in the feature's order."""
+        return self.rssm.blocks
+
+    @property
+    def num_sampled(self) -> int:
+        """Entries of the sampled state."""
+        return self.rssm.num_sampled
+
+    def with_feature(self, state: State, feature: Float[Array, "*B F"]) -> State:
+        """The state with this sample and this memory; the time stays."""
+        inner = self.rssm.with_feature(state.rssm, feature)
+        return State(inner, state.obs_mask, state.steps)
 
     def decode(
         self, feature: Float[Array, "*B F"], body: Int[Array, "..."] | None = None

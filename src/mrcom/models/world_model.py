@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from mrcom.core.rng import named_keys
 from mrcom.core.types import Batch, Prompt
+from mrcom.models.latent_error import Shift
 
 State = Any
 """What a model remembers at one step, the masks of its body included: a pytree."""
@@ -99,6 +100,45 @@ class AbstractWorldModel(eqx.Module):
     @abc.abstractmethod
     def cont(self, feature: Float[Array, "*B F"]) -> Float[Array, "*B"]:
         """The probability that the episode goes on after a state."""
+
+
+class AbstractLatentModel(AbstractWorldModel):
+    """A world model of latent states, which are all in its feature and can be put back from there.
+
+    `observe` and `correct` also take an `error`, which is added to the filtered samples of all
+    latent variables before anything reads them; it has `num_sampled` entries.
+    """
+
+    @property
+    @abc.abstractmethod
+    def blocks(self) -> dict[str, int]:
+        """Widths of the feature's parts by name, in their order."""
+
+    @property
+    @abc.abstractmethod
+    def num_sampled(self) -> int:
+        """Entries of all sampled states together."""
+
+    @abc.abstractmethod
+    def with_feature(self, state: State, feature: Float[Array, "*B F"]) -> State:
+        """The state whose feature this is, with everything else as it was."""
+
+    @abc.abstractmethod
+    def observe(self, batch: Batch, *, key: PRNGKeyArray | None, error: Shift = None) -> Posterior:
+        """Filter the trained steps of a batch."""
+
+    @abc.abstractmethod
+    def correct(
+        self,
+        state: State,
+        obs: Float[Array, "*B O"],
+        action: Float[Array, "*B A"],
+        reward: Float[Array, "*B"],
+        *,
+        key: PRNGKeyArray | None,
+        error: Shift = None,
+    ) -> tuple[State, Any]:
+        """Advance by `action` and take in what was seen; also the posterior's statistics."""
 
 
 class Dream(eqx.Module):
