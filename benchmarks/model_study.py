@@ -31,7 +31,8 @@ from mrcom.objectives.kl import KLConfig
 from mrcom.replay.windows import sample_batch
 from mrcom.scenarios.splits import split
 from mrcom.train.held_out import held_out
-from mrcom.train.loop import Run, train
+from mrcom.train.loop import train
+from mrcom.train.run import Run
 from mrcom.train.settings import RunConfig
 
 AMOUNT = dataclasses.replace(budget("tiny"), rounds=0, updates=0)

@@ -84,7 +84,7 @@ def config_of(task: Task, *, steps: int, ratio: float, size: str, seed: int) -> 
         held_out=1,
         targets_inside=1,
         targets_outside=0,
-        adapt_steps=length,
+        adapt_steps=2 * length,
         adapt_updates=1,
         evaluation_episodes=10,
         evaluation_steps=length,

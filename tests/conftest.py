@@ -1,7 +1,15 @@
 """Habits of every test: shapes and types are checked, nothing broadcasts by accident."""
 
 import gc
+import os
 import pathlib
+import tempfile
+
+# Before JAX is imported: what one worker, or a command it starts, has compiled is there for all.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _compiled = tempfile.TemporaryDirectory(prefix="mrcom-compiled-", ignore_cleanup_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
 import jax
 import pytest

@@ -43,7 +43,7 @@ def test_a_mujoco_package_without_contents_is_broken(monkeypatch):
 
 
 def test_too_little_memory_is_told_for_each_budget(monkeypatch):
-    monkeypatch.setattr(checks, "memory_available", lambda: checks.BASE_BYTES * 3 // 2)
+    monkeypatch.setattr(checks, "memory_available", lambda: checks.BASE_BYTES * 5 // 4)
     found = states(checks.check_memory())
     assert found["memory for debug"] == "ok"
     assert found["memory for full"] == "warn"

@@ -1,3 +1,4 @@
+import jax
 import numpy as np
 import pytest
 from told import LAYOUT, told_steps
@@ -57,35 +58,46 @@ def test_a_shorter_episode_leaves_nothing_of_the_longer_one_it_replaces():
     assert not store.ring.obs[0, 0, 4:].any()
 
 
-def test_saved_and_restored_goes_on_as_if_never_stopped():
-    def filled(store, episodes):
-        for episode in episodes:
-            store.add(np.array([0, 1]), told_steps([0, 1], episode=episode))
-        return store
-
-    whole = filled(Store(2, LAYOUT, steps=10, capacity=3), range(5))
-    halves = filled(Store(2, LAYOUT, steps=10, capacity=3), range(2))
-    state = halves.state_dict()
-    assert state["obs"].shape[1] == 2  # the third slot was empty
-    again = filled(Store(2, LAYOUT, steps=10, capacity=3), range(9, 10))
-    again.restore(state)
-    filled(again, range(2, 5))
-    for name, array in whole.state_dict().items():
-        np.testing.assert_array_equal(array, again.state_dict()[name])
+SEEN = {"seen": jax.ShapeDtypeStruct((2,), np.float16)}
 
 
-def test_a_saved_state_does_not_change_with_the_store():
-    store = Store(1, LAYOUT, steps=10, capacity=1)
-    store.add(np.array([0]), told_steps([0], episode=1))
-    state = store.state_dict()
-    store.add(np.array([0]), told_steps([0], episode=2))
-    assert state["obs"][0, 0, 0, 0] == 100 and state["added"] == [1]
+def filled(store, episodes):
+    """Episodes are added, and after each of them something is written beside its steps."""
+    for episode in episodes:
+        store.add(np.array([0, 1]), told_steps([0, 1], episode=episode))
+        store.written["seen"][:, episode % store.capacity, 3] = 100 * episode
+    return store
 
 
-def test_another_store_s_state_is_refused():
-    state = Store(2, LAYOUT, steps=10, capacity=3).state_dict()
-    with pytest.raises(CheckpointError, match="shape"):
-        Store(3, LAYOUT, steps=10, capacity=3).restore(state)
+@pytest.mark.parametrize("capacity", [2, 3, 9])
+def test_added_again_with_what_was_written_it_goes_on_as_if_never_stopped(capacity):
+    def empty():
+        return Store(2, LAYOUT, steps=10, capacity=capacity, written=SEEN)
+
+    whole, halves = filled(empty(), range(7)), filled(empty(), range(4))
+    again = empty()
+    for episode in range(4):
+        again.add(np.array([0, 1]), told_steps([0, 1], episode=episode))
+    again.restore_written(halves.written_dict())
+    filled(again, range(4, 7))
+    for name, array in vars(whole.ring).items():
+        np.testing.assert_array_equal(array, getattr(again.ring, name))
+    np.testing.assert_array_equal(whole.written["seen"], again.written["seen"])
+    np.testing.assert_array_equal(whole.added, again.added)
+    assert whole.num_env_steps == again.num_env_steps
+
+
+def test_slots_that_nobody_used_yet_are_left_out_of_what_is_saved():
+    store = filled(Store(2, LAYOUT, steps=10, capacity=5, written=SEEN), range(2))
+    assert store.written_dict()["seen"].shape == (2, 2, 10, 2)
+
+
+def test_what_was_written_in_another_store_is_refused():
+    store = filled(Store(2, LAYOUT, steps=10, capacity=3, written=SEEN), range(3))
+    with pytest.raises(CheckpointError, match=r"shape \(2, 3, 10, 2\).*needs \(2, 1, 10, 2\)"):
+        Store(2, LAYOUT, steps=10, capacity=3, written=SEEN).restore_written(store.written_dict())
+    with pytest.raises(CheckpointError, match="shape none"):
+        store.restore_written({})
 
 
 @pytest.mark.parametrize("name", ["obs", "action", "reward"])
@@ -105,12 +117,3 @@ def test_what_does_not_fit_is_refused():
         store.add(np.array([2]), told_steps([2], length=8))
     with pytest.raises(ConfigError, match="capacity=0"):
         Store(2, LAYOUT, capacity=0)
-
-
-def test_experience_of_an_older_version_is_refused_by_name():
-    store = Store(1, LAYOUT, steps=10, capacity=1)
-    store.add(np.array([0]), told_steps([0]))
-    old = store.state_dict()
-    del old["expert"]
-    with pytest.raises(CheckpointError, match="has no expert: it was written by another version"):
-        store.restore(old)

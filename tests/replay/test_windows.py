@@ -259,7 +259,7 @@ def test_what_was_written_is_counted_and_survives_a_checkpoint():
     whole = Windows(np.arange(2), np.zeros(2, int), np.zeros(2, int))
     write_back(store, whole, {"memory": np.ones((2, 10, 2))})
     again = with_written()
-    again.restore(store.state_dict())
+    again.restore_written(store.written_dict())
     np.testing.assert_array_equal(stored_before(again, 1, 2), 1)
 
 

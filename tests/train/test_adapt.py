@@ -1,6 +1,7 @@
 """Adaptation at the smallest size: what each learner may touch, and where it starts."""
 
 import dataclasses
+import json
 
 import equinox as eqx
 import jax
@@ -20,6 +21,7 @@ from mrcom.replay.prompts import make_prompts
 from mrcom.replay.windows import sample_batch
 from mrcom.scenarios.scenario import Scenario
 from mrcom.scenarios.splits import split
+from mrcom.train import adapt as adaptation_loop
 from mrcom.train.adapt import adapt, sized
 from mrcom.train.adapt_config import AdaptConfig, Amount, ImaginationConfig, settings
 from mrcom.train.adapt_imagination import ImaginationLearner
@@ -35,9 +37,9 @@ HOPPER, SLOW, FAST = (
     Scenario("cheetah", target_speed=2.0),
     Scenario("cheetah", target_speed=7.0),
 )
-AMOUNT = Amount(steps=24, updates=6, episode_steps=16)
+AMOUNT = Amount(steps=32, updates=6, episode_steps=16)
 CONFIG = AdaptConfig(
-    chunk=12,
+    chunk=4,
     dreams=4,
     last_horizon=2,
     model_updates=2,
@@ -100,7 +102,9 @@ def adapted(agent, state, tmp_path_factory):
             worlds = worlds_of(RUN, (HOPPER, second))
             path = tmp_path_factory.mktemp("log") / "metrics.jsonl"
             views = views_of(agent, state, worlds, WAYS[way])
-            with Log(path) as log:
+            # The last policy is kept, which has learnt.
+            with Log(path) as log, pytest.MonkeyPatch.context() as patch:
+                patch.setattr(adaptation_loop, "_act", earning((0.0, 1.0)))
                 known[way, second, again] = adapt(
                     agent, state, worlds, views, WAYS[way], AMOUNT,
                     seed=1, log=log, bar=SilentBar(),
@@ -108,6 +112,19 @@ def adapted(agent, state, tmp_path_factory):
         return known[way, second, again]
 
     return ask
+
+
+def earning(returns, acted=None):
+    """An episode that really is acted, but counts as if it had earned so much."""
+    act = adaptation_loop._act
+
+    def acts(targets, actors, amount, episode, key):
+        act(targets, actors, amount, episode, key)
+        if acted is not None:
+            acted.append(jax.tree.map(np.array, actors))
+        return np.full(len(targets.real.reward), returns[episode])
+
+    return acts
 
 
 def of_target(tree, target):
@@ -131,6 +148,34 @@ def test_the_same_seed_gives_the_same_numbers(adapted, way):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("earned", "kept"), [((1.0, 3.0, 2.0), 1), ((2.0, 1.0, 0.0), 0), ((0.0, 1.0, 2.0), 2)]
+)
+def test_what_comes_back_is_the_policy_whose_episode_earned_most(
+    agent, state, monkeypatch, tmp_path, earned, kept
+):
+    worlds, acted = worlds_of(RUN, (HOPPER,)), []
+    monkeypatch.setattr(adaptation_loop, "_act", earning(earned, acted))
+    amount = Amount(steps=12, updates=4, episode_steps=4)
+    with Log(tmp_path / "metrics.jsonl") as log:
+        views = views_of(agent, state, worlds)
+        given = dict(seed=1, log=log, bar=SilentBar())
+        found = adapt(agent, state, worlds, views, CONFIG, amount, **given)
+    assert eqx.tree_equal(jax.tree.map(np.array, found.actors), acted[kept])
+    same = [eqx.tree_equal(acted[n], acted[m]) for n, m in ((0, 1), (0, 2), (1, 2))]
+    assert same == [False] * 3
+    assert eqx.tree_equal(of_target(acted[0], 0), jax.tree.map(np.array, agent.actor(state)))
+    logged = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["updates"] for line in logged] == [0, 2, 4]
+
+
+@pytest.mark.parametrize(("steps", "nearest"), [(16, 32), (40, 32), (45, 48)])
+def test_an_adaptation_is_at_least_two_whole_episodes(steps, nearest):
+    with pytest.raises(ConfigError, match=rf"steps={steps} .* the nearest is {nearest}"):
+        Amount(steps=steps, updates=1, episode_steps=16)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_a_frozen_model_stays_bit_for_bit_and_another_is_the_targets_own(
     agent, state, adapted, way
@@ -148,7 +193,7 @@ def test_a_frozen_model_stays_bit_for_bit_and_another_is_the_targets_own(
 def targets_after(agent, state, config, steps):
     worlds = worlds_of(RUN, (HOPPER, SLOW))
     views = views_of(agent, state, worlds, config)
-    targets = Targets(worlds, views, config, AMOUNT, seed=2)
+    targets = Targets(worlds, views, config, Amount(steps=48, updates=6, episode_steps=16), seed=2)
     width, size = targets.now.feature.shape[-1], agent.actor(state).config
     actors = [Actor(width, worlds.layout.act, size, key=root_key(n)) for n in range(2)]
     actors = jax.tree.map(lambda *leaves: jnp.stack(leaves), *actors)
@@ -160,7 +205,7 @@ def targets_after(agent, state, config, steps):
 
 
 def test_a_model_that_learns_fits_the_targets_own_windows_better(agent, state):
-    worlds, views, targets, _ = targets_after(agent, state, WAYS["finetune"], 24)
+    worlds, views, targets, _ = targets_after(agent, state, WAYS["finetune"], 32)
     store = targets.store(1)
     masks = worlds.masks.rows(np.arange(1, len(worlds.masks.body)))
     prompt = of_target(views.latent.prompt, slice(1, 2))
@@ -176,35 +221,36 @@ def test_a_model_that_learns_fits_the_targets_own_windows_better(agent, state):
 
 
 def test_the_stored_steps_are_those_that_happened(agent, state):
-    _, _, targets, _ = targets_after(agent, state, WAYS["finetune"], 24)
+    _, _, targets, _ = targets_after(agent, state, WAYS["finetune"], 32)
     ring = targets.store(0).ring
-    assert ring.length.tolist() == [[17, 9]]
+    assert ring.length.tolist() == [[17, 17]]
     real = targets.real
-    played = np.concatenate([ring.action[0, 0, 1:17], ring.action[0, 1, 1:9]])
-    np.testing.assert_array_equal(played, real.action[0, :24])
-    rewards = np.concatenate([ring.reward[0, 0, 1:17], ring.reward[0, 1, 1:9]])
-    np.testing.assert_array_equal(rewards, real.reward[0, :24])
+    played = np.concatenate([ring.action[0, 0, 1:17], ring.action[0, 1, 1:17]])
+    np.testing.assert_array_equal(played, real.action[0, :32])
+    rewards = np.concatenate([ring.reward[0, 0, 1:17], ring.reward[0, 1, 1:17]])
+    np.testing.assert_array_equal(rewards, real.reward[0, :32])
     assert not ring.action[0, :, 0].any()
 
 
 @pytest.mark.parametrize("way", ["finetune", "observation"])
 def test_looking_again_with_the_same_model_changes_nothing(agent, state, way):
     config = dataclasses.replace(WAYS[way], model="finetune", keep_states=10)
-    _, _, targets, actors = targets_after(agent, state, config, 23)
-    take = lambda t: (t.real.feature, t.real.next_feature, t.real.states, t.now.feature)
+    _, _, targets, actors = targets_after(agent, state, config, 32)
+    take = lambda t: (t.real.feature, t.real.next_feature, t.real.states)
     before = jax.tree.map(np.array, take(targets))
     targets.look_again([state, state])
     close = lambda was, now: np.testing.assert_allclose(now, was, rtol=1e-4, atol=1e-4)
     jax.tree.map(close, before, take(targets))
-    # The memory too: the next step is seen as if nothing had happened.
-    targets.step(actors, root_key(7))
-    _, _, other, _ = targets_after(agent, state, config, 23)
-    other.step(actors, root_key(7))
+    # The next episode too is seen as if nothing had happened.
+    _, _, other, _ = targets_after(agent, state, config, 32)
+    for each in (targets, other):
+        each.begin_episode(32)
+        each.step(actors, root_key(7))
     np.testing.assert_allclose(targets.now.feature, other.now.feature, rtol=1e-3, atol=1e-3)
 
 
 def test_after_the_model_learnt_everything_is_seen_with_the_new_one(agent, state):
-    _, _, targets, _ = targets_after(agent, state, WAYS["finetune"], 24)
+    _, _, targets, _ = targets_after(agent, state, WAYS["finetune"], 32)
     before = targets.real.feature.copy()
     moved = jax.tree.map(lambda x: 1.1 * x if eqx.is_inexact_array(x) else x, state.model)
     targets.look_again([state, agent.with_model(state, moved)])

@@ -12,7 +12,7 @@ from mrcom.behaviour.policy import ActorConfig
 from mrcom.core.rng import named_generator, root_key
 from mrcom.core.types import Layout
 from mrcom.objectives.ppo import generalised_advantage
-from mrcom.train.adapt_learner import Chunk
+from mrcom.train.adapt_learner import Share
 from mrcom.train.adapt_ppo import PolicyOptimisation, PPOLearner
 from mrcom.train.real_steps import RealSteps
 
@@ -31,13 +31,13 @@ def empty(num=STEPS):
     return RealSteps(shape(1), shape(1), np.zeros((1, num), np.float32), shape(1), None)
 
 
-def a_chunk(num=8):
-    return Chunk(0, num, 1.0, jnp.ones(1), named_generator(0, "ppo", num), root_key(2))
+def a_share(num=8):
+    return Share(0, num, num, jnp.ones(1), named_generator(0, "ppo", num), root_key(2))
 
 
 def test_a_policy_learns_to_answer_what_it_sees():
     """Reward 1 - (a - o)^2: the best action equals the observation."""
-    rng, real, ppo = np.random.default_rng(0), empty(), learner(discount=0.0)
+    rng, real, ppo = np.random.default_rng(0), empty(), learner(discount=0.0, minibatches=4)
     learning = ppo.begin(None, 1, key=root_key(0))
     for step in range(STEPS):
         if step % CHUNK == 0:
@@ -49,7 +49,7 @@ def test_a_policy_learns_to_answer_what_it_sees():
         reward = 1 - np.square(chosen[at, 0] - seen[at, 0])
         real.add(seen[None, at], chosen[None, at], np.array([reward]), seen[None, at + 1], None)
         if at == CHUNK - 1:
-            learning = ppo.learn(learning, None, real, a_chunk(40))
+            learning = ppo.learn(learning, None, real, a_share(40))
     see = jnp.array([[-0.6], [0.0], [0.6]])
     mode = learning.actor(see, jnp.ones(1)).mode()
     np.testing.assert_allclose(mode, see, atol=0.2)
@@ -68,7 +68,7 @@ def test_advantages_are_those_of_each_episode_alone():
         lambda s: s.critic.net.out.weight, learning, learning.critic.net.out.weight + 0.3
     )
     steps = [array[0] for array in (real.feature, real.action, real.reward, real.next_feature)]
-    found = ppo._sample(learning, *steps, a_chunk()).advantage
+    found = ppo._sample(learning, *steps, a_share()).advantage
     value = learning.critic(jnp.asarray(path))
     for part, first in ((slice(0, 3), 0), (slice(3, 6), 4)):
         alone = generalised_advantage(
@@ -85,12 +85,12 @@ def test_a_step_is_learnt_from_once():
     ppo, real = learner(), empty(8)
     for n in range(4):
         real.add(np.full((1, 1), n), np.zeros((1, 1)), np.ones(1), np.full((1, 1), n + 1), None)
-    learning = ppo.learn(ppo.begin(None, 1, key=root_key(0)), None, real, a_chunk())
+    learning = ppo.learn(ppo.begin(None, 1, key=root_key(0)), None, real, a_share())
     for n in range(4, 8):
         real.add(np.full((1, 1), n), np.zeros((1, 1)), np.ones(1), np.full((1, 1), n + 1), None)
     before = real.feature.copy()
     real.feature[:, :4] = np.nan
-    after = ppo.learn(learning, None, real, a_chunk())
+    after = ppo.learn(learning, None, real, a_share())
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
     real.feature[:] = before
     assert int(after.used) == 8
@@ -101,5 +101,5 @@ def test_it_makes_as_many_updates_as_it_is_given(share):
     ppo, real = learner(), empty(8)
     for n in range(8):
         real.add(np.full((1, 1), n), np.zeros((1, 1)), np.ones(1), np.full((1, 1), n + 1), None)
-    learning = ppo.learn(ppo.begin(None, 1, key=root_key(0)), None, real, a_chunk(share))
+    learning = ppo.learn(ppo.begin(None, 1, key=root_key(0)), None, real, a_share(share))
     assert int(learning.updates) == share

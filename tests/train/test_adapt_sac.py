@@ -1,7 +1,8 @@
-"""The anchor of an adaptation by SAC, and the real rewards that loosen or tighten it."""
+"""The anchor of an adaptation by SAC, and the real episodes that loosen or tighten it."""
 
 import dataclasses
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,52 +15,60 @@ from mrcom.core.errors import ConfigError
 from mrcom.core.rng import root_key
 from mrcom.core.types import Layout
 from mrcom.train.adapt_config import AdaptConfig
-from mrcom.train.adapt_learner import Chunk
+from mrcom.train.adapt_learner import Share
 from mrcom.train.adapt_sac import SacLearner
 from mrcom.train.adaptation import amount_of
 from mrcom.train.real_steps import empty_real_steps
 from mrcom.train.views import Shown
 
-CHUNK, F, A = 4, 3, 2
-SAC = SACConfig(units=8, batch=4, anchor=0.2, actor_start=1)
-CONFIG = AdaptConfig(chunk=CHUNK, real_share=1.0, sac=SAC, anchor_step=3.0)
+F, A = 3, 2
+SAC = SACConfig(units=8, batch=4, anchor=0.2)
+CONFIG = AdaptConfig(chunk=2, real_share=1.0, sac=SAC, anchor_step=3.0)
 
 
-def anchors(rewards, config=CONFIG):
-    """The anchor after each chunk of real steps with these mean rewards, one update a chunk."""
-    agent = build_agent(MRCOM, "debug", layout=Layout(("one",), F, A), num_scenarios=1)
+@pytest.fixture(scope="module")
+def agent():
+    return build_agent(MRCOM, "debug", layout=Layout(("one",), F, A), num_scenarios=1)
+
+
+def learner_of(agent, config=CONFIG):
+    """A learner, and its learning after some updates on random steps."""
+    width, rng = agent.model_config.feature, np.random.default_rng(0)
     learner = SacLearner(agent, config, Shown("feature", observe_reward=False))
-    learning = learner.begin(agent.init(root_key(0)), agent.model_config.feature, key=root_key(1))
-    width = agent.model_config.feature
-    real = empty_real_steps(1, CHUNK * len(rewards), width, A, None, 1)
-    found = []
-    for number, reward in enumerate(rewards):
-        for step in range(CHUNK):
-            zero = np.zeros((1, width), np.float32)
-            # The mean decides, not the last step.
-            given = np.array([reward + (0.5 if step % 2 else -0.5)], np.float32)
-            real.add(zero, np.zeros((1, A), np.float32), given, zero, None)
-        chunk = Chunk(
-            target=0,
-            num=1,
-            done=(number + 1) / len(rewards),
-            act_mask=jnp.ones(A),
-            rng=np.random.default_rng(number),
-            key=root_key(number),
-        )
-        learning = learner.learn(learning, None, real, chunk)
-        found.append(float(learning.anchor) / SAC.anchor)
-    return found
+    learning = learner.begin(agent.init(root_key(0)), width, key=root_key(1))
+    real = empty_real_steps(1, 8, width, A, None, 1)
+    for _ in range(8):
+        real.add(*rng.normal(size=(1, 1, width)), *rng.uniform(size=(1, 1, A)),
+                 rng.uniform(size=1), *rng.normal(size=(1, 1, width)), None)  # fmt: skip
+    share = Share(0, 5, 10, jnp.ones(A), np.random.default_rng(1), root_key(2))
+    return learner, learner.learn(learning, None, real, share)
 
 
-def test_real_rewards_loosen_the_anchor_by_a_factor_and_tighten_it_by_its_square():
-    # The second chunk was still made by the policy as it began: one update moves critics alone.
-    assert anchors([1.0, 5.0, 6.0, 7.0, 0.0, 9.0]) == pytest.approx([1, 1, 1 / 3, 1 / 9, 1, 1 / 3])
+def test_a_better_episode_loosens_the_anchor_and_another_tightens_it_by_the_square(agent):
+    learner, learnt = learner_of(agent)
+    assert float(learnt.anchor) == pytest.approx(0.2) and int(learnt.updates) == 5
+    best = agent.actor(agent.init(root_key(3)))
+    assert not eqx.tree_equal(learnt.actor, best)
+    worse = learner.judged(learnt, best, better=False)
+    assert float(worse.anchor) == pytest.approx(0.2 * 9)
+    assert eqx.tree_equal(worse.actor, best)
+    better = learner.judged(learnt, learnt.actor, better=True)
+    assert float(better.anchor) == pytest.approx(0.2 / 3)
+    assert eqx.tree_equal(better.actor, learnt.actor)
 
 
-def test_a_step_of_one_leaves_the_anchor_as_it_is():
-    fixed = dataclasses.replace(CONFIG, anchor_step=1.0)
-    assert anchors([1.0, 5.0, 6.0, 0.0], fixed) == pytest.approx([1] * 4)
+def test_a_policy_from_nothing_goes_on_whatever_it_earned(agent):
+    free = dataclasses.replace(CONFIG, sac=dataclasses.replace(SAC, anchor=0.0))
+    learner, learnt = learner_of(agent, free)
+    best = agent.actor(agent.init(root_key(3)))
+    assert eqx.tree_equal(learner.judged(learnt, best, better=False), learnt)
+
+
+def test_a_step_of_one_leaves_the_anchor_as_it_is(agent):
+    learner, learnt = learner_of(agent, dataclasses.replace(CONFIG, anchor_step=1.0))
+    for better in (True, False):
+        judged = learner.judged(learnt, learnt.actor, better=better)
+        assert float(judged.anchor) == pytest.approx(0.2)
 
 
 def test_a_step_below_one_is_refused_with_the_nearest():

@@ -11,7 +11,7 @@ import optax
 import pytest
 from jaxtyping import Array
 
-from mrcom.core.errors import CheckpointError
+from mrcom.core.errors import CheckpointError, RunFolderError
 from mrcom.core.rng import named_generator, root_key
 from mrcom.train.checkpoint import Checkpoints
 
@@ -171,5 +171,25 @@ def test_a_changed_number_is_noticed(saved):
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(CheckpointError, match="cannot be written"):
+    with pytest.raises(RunFolderError, match="cannot be written"):
         Checkpoints(tmp_path / "file" / "checkpoints").save(0, {"x": jnp.ones(1)}, meta={})
+
+
+def test_a_bit_that_flipped_on_disk_changes_no_number_unnoticed(saved):
+    path, expected = largest_file(saved.folder / "1" / "arrays"), update(learner())
+    data, noticed = path.read_bytes(), 0
+    places = range(0, len(data), max(1, len(data) // 29))
+    for place in places:
+        path.write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
+        try:
+            assert same(saved.restore(learner()).state, expected)
+        except CheckpointError as error:
+            assert "damaged" in str(error)
+            noticed += 1
+    assert noticed > len(places) / 2
+
+
+def test_types_that_numpy_does_not_know_keep_every_bit(tmp_path):
+    state = {"x": jnp.arange(5, dtype=jnp.bfloat16) / 3}
+    Checkpoints(tmp_path).save(0, state, meta={})
+    assert same(Checkpoints(tmp_path).restore(state).state, state)

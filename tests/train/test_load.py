@@ -16,7 +16,7 @@ from mrcom.scenarios.splits import split
 from mrcom.train.collect import Experience
 from mrcom.train.load import LoadedRun
 from mrcom.train.log import Counters
-from mrcom.train.loop import Run, agent_of, empty_store
+from mrcom.train.run import Run, agent_of, empty_store
 from mrcom.train.run_folder import RunFolder
 from mrcom.train.settings import RunConfig, training_worlds
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -59,9 +60,41 @@ def test_going_on_from_a_checkpoint_drops_what_was_logged_after_it(path):
         log.write("train", Counters(updates=1), {})
         position = log.position
         log.write("train", Counters(updates=2), {"loss": 1.0})
-    with Log(path, position=position, tensorboard=False) as log:
+    with Log(path, position=position, again=("train",), tensorboard=False) as log:
         log.write("train", Counters(updates=2), {"loss": 2.0})
     assert [record.get("loss") for record in read_log(path)] == [None, 2.0]
+
+
+def test_going_on_keeps_the_lines_of_stages_that_are_not_logged_again(path):
+    with Log(path, tensorboard=False) as log:
+        log.write("train", Counters(updates=1), {})
+        position = log.position
+        for stage in ("collect/random", "adapted", "train", "sac"):
+            log.write(stage, Counters(updates=2), {})
+    with path.open("a") as file:
+        file.write('{"stage": "adap')
+    Log(path, position=position, again=("collect", "train"), tensorboard=False).close()
+    assert [record["stage"] for record in read_log(path)] == ["train", "adapted", "sac"]
+
+
+def test_a_line_that_does_not_fit_on_the_disk_leaves_no_half_behind(path, monkeypatch):
+    real = os.write
+    with Log(path, tensorboard=False) as log:
+        log.write("train", Counters(updates=1), {})
+        monkeypatch.setattr(os, "write", lambda file, line: real(file, line[:9]))
+        with pytest.raises(RunFolderError, match=r"No space left.*make room"):
+            log.write("train", Counters(updates=2), {})
+        monkeypatch.setattr(os, "write", real)
+        log.write("train", Counters(updates=2), {})
+    assert [json.loads(line)["updates"] for line in path.read_text().splitlines()] == [1, 2]
+
+
+def test_two_event_files_of_one_second_are_two_files(path, monkeypatch):
+    monkeypatch.setattr("time.time", lambda: 1e9)
+    for _ in range(2):
+        with Log(path) as log:
+            log.write("train", Counters(), {"loss": 0.5})
+    assert len(list((path.parent / "tensorboard").iterdir())) == 2
 
 
 def test_time_counts_on_after_an_interruption(path):

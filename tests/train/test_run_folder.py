@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+import os
 
 import pytest
 
 import mrcom
 from mrcom.core.config import short_hash
 from mrcom.core.errors import RunFolderError
-from mrcom.train.run_folder import create_run, free_path, open_run, write_json
+from mrcom.train.run_folder import create_run, free_path, locked, open_run, write_config, write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,3 +107,29 @@ def test_default_names_never_meet(tmp_path):
         create_run(path, Run())
         names.append(path.name)
     assert names == ["tiny-0", "tiny-0-2", "tiny-0-3"]
+
+
+def test_a_folder_in_which_a_run_was_killed_before_it_began_may_be_used(tmp_path):
+    for name in (".writable", ".lock", ".config.json.draft"):
+        (tmp_path / name).touch()
+    assert create_run(tmp_path, Run())
+
+
+def test_what_may_differ_is_written_down_when_it_does(tmp_path):
+    folder = create_run(tmp_path / "a", Run())
+    with pytest.raises(RunFolderError, match=r"seed=0, not 1; .*add --allow-change seed, or"):
+        create_run(tmp_path / "a", Run(seed=1), resume=True, changeable=("seed",))
+    create_run(tmp_path / "a", Run(seed=1), resume=True, allowed=("seed",))
+    assert folder.config["seed"] == 0, "what goes on decides when it is true"
+    write_config(folder, Run(seed=1), [{"seed": [0, 1]}])
+    assert (folder.config["seed"], folder.changed) == (1, [{"seed": [0, 1]}])
+
+
+def test_a_folder_is_written_by_one_process_at_a_time(tmp_path):
+    folder = create_run(tmp_path / "a", Run())
+    said = f"by process {os.getpid()};"
+    # A second opening of the file is refused, even in one process.
+    with locked(folder), pytest.raises(RunFolderError, match=said), locked(folder):
+        pass
+    with locked(folder):
+        pass

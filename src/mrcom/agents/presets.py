@@ -32,7 +32,8 @@ class Budget:
     targets_outside: int
     """Target scenarios per body drawn from outside the training box."""
     adapt_steps: int
-    """Real control steps in each target."""
+    """Real control steps in each target: whole episodes, after each of which but the last the
+    policy learns."""
     adapt_updates: int
     """Updates of the policy in each target; the control from scratch gets as many."""
     evaluation_episodes: int
@@ -45,10 +46,10 @@ class Budget:
 BUDGETS = {
     budget.name: budget
     for budget in (
-        Budget("debug", 2, 60, 1, 1, 1, 8, 1, 1, 0, 60, 8, 2, 60),
+        Budget("debug", 2, 60, 1, 1, 1, 8, 1, 1, 0, 120, 8, 2, 60),
         Budget("tiny", 16, 250, 2, 8, 12, 2400, 4, 1, 1, 3000, 1500, 8, 1000),
-        Budget("small", 16, 500, 2, 8, 30, 6000, 8, 2, 2, 10000, 5000, 10, 1000),
-        Budget("full", 16, 1000, 4, 0, 200, 200000, 16, 16, 16, 50000, 50000, 10, 1000),
+        Budget("small", 16, 500, 2, 8, 30, 6000, 8, 2, 2, 10000, 4500, 10, 1000),
+        Budget("full", 16, 1000, 4, 0, 200, 200000, 16, 16, 16, 50000, 49000, 10, 1000),
     )
 }
 

@@ -65,7 +65,7 @@ def run(options: Adapt) -> int | None:
     """Run the command."""
     from mrcom.core.errors import ConfigError
     from mrcom.train.adaptation import CONTROL, adapt_run, adaptation
-    from mrcom.train.loop import open_trained
+    from mrcom.train.run import open_trained
     from mrcom.train.run_folder import open_run
 
     adapted = adaptation(

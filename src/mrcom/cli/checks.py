@@ -96,8 +96,7 @@ def check_memory() -> list[Check]:
         rounds = budget.random_rounds + budget.expert_rounds + budget.rounds
         episodes = rounds * budget.scenarios * len(BODIES)
         replay = episodes * bytes_per_episode(layout, budget.episode_steps + 1)
-        # Twice: once in memory and once more while a checkpoint is written.
-        need = BASE_BYTES + 2 * min(replay, RunConfig.replay_bytes)
+        need = BASE_BYTES + min(replay, RunConfig.replay_bytes)
         found = f"{free / GIB:.1f} GiB free, about {need / GIB:.1f} needed"
         if free >= need:
             checks.append(Check(f"memory for {budget.name}", "ok", found))

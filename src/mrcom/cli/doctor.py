@@ -1,9 +1,10 @@
-"""`mrcom doctor`: is everything here, and if not, what to do."""
+"""`mrcom doctor`: is everything here, and if not, what to do; `mrcom doctor RUN` mends a run."""
 
 import dataclasses
 import json
 import pathlib
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import tyro
 
@@ -12,8 +13,14 @@ from mrcom.cli.options import Json
 
 @dataclasses.dataclass(frozen=True)
 class Doctor:
-    """Check versions, threads, memory, folders, experts, compiler and simulator."""
+    """Check this machine; or check a run's folder and mend what can be mended."""
 
+    run: Annotated[
+        tyro.conf.Positional[pathlib.Path | None],
+        tyro.conf.arg(
+            help="Folder of a run whose files are checked and mended instead.", metavar="[RUN]"
+        ),
+    ] = None
     run_dir: Annotated[
         pathlib.Path, tyro.conf.arg(help="Folder in which runs are to be written.")
     ] = pathlib.Path("runs")
@@ -21,10 +28,15 @@ class Doctor:
 
 
 def run(options: Doctor) -> int:
-    """Print the findings; 1 if something is broken."""
+    """Print the findings; 1 if something of the machine is broken, 2 if something of a run is."""
+    if options.run is not None:
+        from mrcom.train.repair import repair
+
+        found = repair(options.run)
+        return 2 if _print(found, "this run is whole", as_json=options.json) else 0
     from mrcom.cli import checks
 
-    found = [
+    checked = [
         *checks.guarded("python", checks.check_python),
         *checks.guarded("libraries", checks.check_libraries),
         *checks.guarded("mujoco library", checks.check_mujoco),
@@ -35,15 +47,20 @@ def run(options: Doctor) -> int:
         *checks.guarded("compiler", checks.check_jax),
         *checks.guarded("simulator", checks.check_simulator),
     ]
+    return 1 if _print(checked, "everything needed is here", as_json=options.json) else 0
+
+
+def _print(found: Sequence[Any], good: str, *, as_json: bool) -> bool:
+    """Whether anything of what was printed is broken."""
     broken = [check.name for check in found if check.state == "broken"]
-    if options.json:
+    if as_json:
         record = {"ok": not broken, "checks": [dataclasses.asdict(check) for check in found]}
         print(json.dumps(record, indent=2))
-        return 1 if broken else 0
+        return bool(broken)
     width = max(len(check.name) for check in found)
     for check in found:
         print(f"{check.state:6}  {check.name:{width}}  {check.found}")
         if check.advice:
             print(f"{'':6}  {'':{width}}  -> {check.advice}")
-    print(f"broken: {', '.join(broken)}" if broken else "everything needed is here")
-    return 1 if broken else 0
+    print(f"broken: {', '.join(broken)}" if broken else good)
+    return bool(broken)

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from mrcom.cli.options import OtherBudget, Run, budget_for
+from mrcom.cli.options import LatentErrorText, OtherBudget, Run, budget_for
 
 if TYPE_CHECKING:
     from mrcom.agents.presets import Budget
-    from mrcom.train.loop import Run as TrainedRun
+    from mrcom.models.latent_error import LatentError
+    from mrcom.train.run import Run as TrainedRun
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,22 +33,25 @@ class Evaluate:
             "before how long that takes."
         ),
     ] = False
+    latent_error: LatentErrorText = "none"
 
 
 def run(options: Evaluate) -> int | None:
     """Run the command."""
     from mrcom.agents.planning import planning_of
     from mrcom.cli.report import print_report
-    from mrcom.train.loop import open_trained
+    from mrcom.models.latent_error import latent_error
+    from mrcom.train.run import open_trained
     from mrcom.train.run_folder import open_run
 
     trained = open_trained(open_run(options.run))
     seed = trained.config.seed if options.seed is None else options.seed
     budget = budget_for(trained, options.budget)
+    error = latent_error(options.latent_error)
     if options.planner:
         planning_of(trained.agent)  # refused before anything is computed
     predict_held_out(trained, budget)
-    judge_run(trained, budget, seed=seed, with_planner=options.planner)
+    judge_run(trained, budget, seed=seed, with_planner=options.planner, error=error)
     print_report(trained.folder, budget.name)
     return None
 
@@ -73,14 +77,23 @@ def predict_held_out(run: "TrainedRun", budget: "Budget") -> None:
 
 
 def judge_run(
-    run: "TrainedRun", budget: "Budget", *, seed: int, with_planner: bool = False
+    run: "TrainedRun",
+    budget: "Budget",
+    *,
+    seed: int,
+    with_planner: bool = False,
+    error: "LatentError | None" = None,
 ) -> None:
-    """Append the returns of every policy in every target to a run's scores."""
+    """Append the returns of every policy in every target to a run's scores.
+
+    With a latent error, policies act on states that are wrong by it; their names say so.
+    """
     from mrcom.core.progress import duration
     from mrcom.evaluate.judge import Trial, judge
     from mrcom.evaluate.scores import append_scores
+    from mrcom.models.latent_error import NONE
     from mrcom.train.adaptation import targets_of_run
-    from mrcom.train.contestants import contestants, planner
+    from mrcom.train.contestants import contestants, planner, with_latent_error
     from mrcom.train.settings import worlds_of
 
     targets = targets_of_run(run, budget)
@@ -88,6 +101,9 @@ def judge_run(
     inside = tuple(target.inside for target in targets)
     trial = Trial(worlds.scenarios, inside, worlds.layout, budget, seed)
     policies = contestants(run, worlds.scenarios)
+    if error not in (None, NONE):
+        wrong = with_latent_error(run, policies, error, seed=seed)
+        policies = {f"{name}, latent error {error.text}": one for name, one in wrong.items()}
     if with_planner:
         policies["planning"] = planner(run, seed=seed)
         each = trial.seconds_a_step(policies["planning"].make_policy)

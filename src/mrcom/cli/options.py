@@ -10,13 +10,14 @@ from mrcom.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from mrcom.agents.presets import Budget as AmountOfWork
-    from mrcom.train.loop import Run as TrainedRun
+    from mrcom.train.run import Run as TrainedRun
 
 AMOUNTS = ("debug", "tiny", "small", "full")
 METHOD = Choice("method", ("mrcom", "dreamer", "mamba", "cadm", "cadm-vanilla", "sac", "sac-told"))
 REWARD = Choice("reward", ("track", "reach"))
 OBSERVATION = Choice("observation", ("plain", "add_g", "add_d", "msk_r", "msk_f"))
 BEHAVIOUR = Choice("behaviour", ("imagination", "sac"))
+JACOBIAN = Choice("jacobian-kind", ("jvp", "vjp", "directional", "spectral"))
 PROMPT = Choice("prompt", ("expert", "own", "none"))
 BUDGET = Choice("budget", AMOUNTS)
 SIZE = Choice("size", AMOUNTS)
@@ -58,6 +59,14 @@ PromptKind = Annotated[
     tyro.conf.arg(
         help="What fills the model's context before anything real is known.",
         metavar=PROMPT.metavar,
+    ),
+]
+LatentErrorText = Annotated[
+    str,
+    tyro.conf.arg(
+        help="Error of the latent state: none, walker, walker-drift, quadruped, or its mean and "
+        "variance, each a number or a range, such as 0,5 or 0..5,0.1.",
+        metavar="NAME|MU,SIGMA2",
     ),
 ]
 Seed = Annotated[int, tyro.conf.arg(help="Seed of everything random.")]

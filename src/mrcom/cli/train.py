@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from mrcom.cli.options import (
+    JACOBIAN,
     BehaviourKind,
     Budget,
+    LatentErrorText,
     MethodKind,
     ObservationKind,
     PromptKind,
@@ -20,7 +22,8 @@ from mrcom.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from mrcom.train.loop import Run
+    from mrcom.agents.presets import Budget as AmountOfWork
+    from mrcom.train.run import Run
     from mrcom.train.settings import RunConfig
 
 
@@ -51,8 +54,56 @@ class Train:
         tuple[str, ...],
         tyro.conf.arg(help="Parts or loss terms to take out: deter, context, meta_state, ..."),
     ] = ()
+    jacobian: Annotated[
+        float | None,
+        tyro.conf.arg(
+            help="Weight of the squared gain of the latent dynamics, one more loss term; 0 only "
+            "logs it.",
+            metavar="WEIGHT",
+        ),
+    ] = None
+    jacobian_kind: Annotated[
+        str,
+        JACOBIAN,
+        tyro.conf.arg(
+            help="Mean gain, estimated forwards or backwards, that of a drift, or the largest.",
+            metavar=JACOBIAN.metavar,
+        ),
+    ] = "jvp"
+    latent_error: LatentErrorText = "none"
+    rounds: Annotated[
+        int | None,
+        tyro.conf.arg(
+            help="Rounds of collection by the behaviour; those of the budget by default."
+        ),
+    ] = None
+    updates: Annotated[
+        int | None,
+        tyro.conf.arg(help="Updates of the world model; those of the budget by default."),
+    ] = None
     run_dir: RunDir = None
     resume: Resume = None
+    allow_change: Annotated[
+        tuple[str, ...],
+        tyro.conf.arg(
+            help="Settings that may differ from those of the resumed run: budget.rounds, "
+            "budget.updates.",
+            metavar="[KEY ...]",
+        ),
+    ] = ()
+    save_every: Annotated[
+        int,
+        tyro.conf.arg(
+            help="Updates between two checkpoints; one follows every round of collection and its "
+            "updates in any case."
+        ),
+    ] = 250
+    memory_limit: Annotated[
+        float | None,
+        tyro.conf.arg(
+            help="Refuse a run whose replay, model and optimisers need more.", metavar="GB"
+        ),
+    ] = None
 
 
 def run(options: Train) -> int | None:
@@ -69,18 +120,23 @@ def config_of(options: Any) -> "RunConfig":
         ConfigError: an unknown name or a value out of range.
     """
     from mrcom.agents.build import behaviour_of, method_named
-    from mrcom.agents.method import without
+    from mrcom.agents.method import with_jacobian, without
     from mrcom.agents.presets import budget
+    from mrcom.models.latent_error import latent_error
+    from mrcom.objectives.jacobian import JacobianConfig
     from mrcom.scenarios.bodies import body
     from mrcom.scenarios.splits import split
     from mrcom.train.settings import RunConfig
 
-    given = Train(**{f.name: getattr(options, f.name) for f in dataclasses.fields(options)})
+    given = _as_train(options)
     for name in given.bodies:
         body(name)
+    method = without(method_named(given.method), *given.without)
+    if given.jacobian is not None:
+        method = with_jacobian(method, given.jacobian)
     return RunConfig(
-        method=without(method_named(given.method), *given.without),
-        budget=budget(given.budget),
+        method=method,
+        budget=_lengthened(budget(given.budget), given),
         split=split(given.split),
         size=given.size or given.budget,
         seed=given.seed,
@@ -90,6 +146,8 @@ def config_of(options: Any) -> "RunConfig":
         observe_reward=given.observe_reward,
         behaviour=given.behaviour or behaviour_of(method_named(given.method).family),
         prompt=given.prompt,
+        jacobian=JacobianConfig(kind=given.jacobian_kind),
+        latent_error=latent_error(given.latent_error),
     )
 
 
@@ -105,14 +163,48 @@ def train_or_resume(options: Any, name: str) -> "Run":
     from mrcom.train.settings import RunConfig
 
     path, resume = place_of_run(options.run_dir, options.resume, name)
+    options = _as_train(options)
     config = config_of(options)
     if resume:
         # Only what was given on the command line is compared; the rest comes from the folder.
-        default = config_of(type(options)())
+        amount = {"rounds": options.rounds, "updates": options.updates}
+        default = config_of(dataclasses.replace(Train(), **amount))
         given = {
             field.name: getattr(config, field.name)
             for field in dataclasses.fields(config)
             if getattr(config, field.name) != getattr(default, field.name)
         }
         config = dataclasses.replace(from_json(RunConfig, open_run(path).config), **given)
-    return train(config, path, resume=resume)
+        config = dataclasses.replace(config, budget=_lengthened(config.budget, options))
+    return train(
+        config,
+        path,
+        resume=resume,
+        save_every=options.save_every,
+        memory_limit=options.memory_limit,
+        allow_change=options.allow_change,
+    )
+
+
+def _as_train(options: Any) -> Train:
+    return Train(**{f.name: getattr(options, f.name) for f in dataclasses.fields(options)})
+
+
+def _lengthened(budget: "AmountOfWork", options: Train) -> "AmountOfWork":
+    """The budget with as many rounds and updates as were asked for, which its name then says.
+
+    Raises:
+        ConfigError: a number that cannot be.
+    """
+    from mrcom.core.errors import ConfigError
+
+    asked = {name: getattr(options, name) for name in ("rounds", "updates")}
+    amount = {name: number for name, number in asked.items() if number is not None}
+    for name, number in amount.items():
+        if number < (least := int(name == "updates")):
+            raise ConfigError(f"--{name} {number} must be at least {least}.")
+    if not amount:
+        return budget
+    longer = dataclasses.replace(budget, **amount)
+    name = f"{budget.name.split('-')[0]}-{longer.rounds}x{longer.updates}"
+    return dataclasses.replace(longer, name=name)

@@ -24,6 +24,10 @@ class TrainingDivergedError(MrcomError):
     """A loss or a simulation that is no longer finite."""
 
 
+class Stopped(Exception):
+    """A run that was asked to stop, by SIGTERM, and has saved itself: nothing went wrong."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> ConfigError:
     """An error that names the value, the nearest legal one and all legal ones."""
     names = sorted(known)

@@ -187,42 +187,30 @@ class Store:
                 bad = int(scenarios[np.argmin(finite)])
                 raise TrainingDivergedError(f"Scenario {bad} gave a {name} that is not finite.")
 
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """All that `restore` needs, as arrays; slots that nobody has used yet are left out."""
-        used = self._used(self._added)
-        arrays = {name: array[:, :used] for name, array in self._arrays().items()}
-        counters = {"added": self._added, "env_steps": np.asarray(self._env_steps)}
-        return {name: array.copy() for name, array in (arrays | counters).items()}
+    def written_dict(self) -> dict[str, np.ndarray]:
+        """What updates wrote, in the slots in use, as views: all of a store that ever changes.
 
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Becomes the store whose `state_dict` this is.
+        The steps themselves never do: whoever added them can add them again.
+        """
+        used = self._used()
+        return {name: array[:, :used] for name, array in self.written.items()}
+
+    def restore_written(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes over the `written_dict` of a store to which the same episodes had been added.
 
         Raises:
             CheckpointError: it was a store of other sizes.
         """
-        if missing := set(self._arrays()) - set(state):
-            raise CheckpointError(
-                f"The stored experience has no {', '.join(sorted(missing))}: it was written by "
-                "another version. Train again, or use the version that wrote it."
-            )
-        used = self._used(np.asarray(state["added"]))
-        for name, mine in self._arrays().items():
-            given = np.asarray(state[name])
-            wanted = (self.num_scenarios, used, *mine.shape[2:])
-            if given.shape != wanted:
+        used = self._used()
+        for name, mine in self.written.items():
+            given = state[name].shape if name in state else "none"
+            wanted = (len(mine), used, *mine.shape[2:])
+            if given != wanted:
                 raise CheckpointError(
-                    f"The stored {name} has shape {given.shape}, this store needs {wanted}. "
-                    "Use the scenarios and the replay size of the run that was stopped."
+                    f"The stored {name} has shape {given}, this store needs {wanted}. Use the "
+                    "scenarios, the rounds and the replay size of the run that was stopped."
                 )
-        for name, mine in self._arrays().items():
-            mine[:, :used], mine[:, used:] = state[name], 0
-        self._added = np.array(state["added"], np.int64)
-        self._env_steps = int(state["env_steps"])
+            mine[:, :used] = state[name]
 
-    def _arrays(self) -> dict[str, np.ndarray]:
-        """Everything that has slots, by name."""
-        ring = {field.name: getattr(self.ring, field.name) for field in dataclasses.fields(Ring)}
-        return ring | {f"written/{name}": array for name, array in self.written.items()}
-
-    def _used(self, added: np.ndarray) -> int:
-        return int(np.clip(added.max(), 1, self.capacity))  # never an array without entries
+    def _used(self) -> int:
+        return int(np.clip(self._added.max(), 1, self.capacity))  # never an array without entries

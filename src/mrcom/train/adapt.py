@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, PRNGKeyArray
 
 from mrcom.agents.agent import Agent
 from mrcom.behaviour.policy import Actor, ActorConfig
@@ -15,7 +16,7 @@ from mrcom.core.progress import Bar
 from mrcom.core.rng import named_generator, named_keys, root_key
 from mrcom.train.adapt_config import AdaptConfig, Amount
 from mrcom.train.adapt_imagination import ImaginationLearner
-from mrcom.train.adapt_learner import Chunk, TargetLearner
+from mrcom.train.adapt_learner import Share, TargetLearner
 from mrcom.train.adapt_ppo import PPOLearner
 from mrcom.train.adapt_sac import SacLearner
 from mrcom.train.log import Counters, Log
@@ -34,6 +35,17 @@ class Adapted:
     """The agent's state in each target; only its world model may differ from the one given."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Tried:
+    """A policy that acted an episode in a target."""
+
+    actor: Actor
+    state: Any
+    """Of the agent, whose world model the policy looked through."""
+    earned: float
+    """Return of that episode."""
+
+
 def adapt(
     agent: Agent,
     state: Any,
@@ -49,12 +61,17 @@ def adapt(
 ) -> Adapted:
     """Policies for all scenarios of `worlds`, each from its own real steps.
 
+    Each policy acts a whole episode, learns from all real steps so far, and acts the next; none
+    learns after the last. What comes back is the policy whose episode earned most: values of few
+    steps err, and only what was really tried is known to be no worse than the behaviour.
+
     Targets are stepped side by side but learn apart: no target's data change another's policy
     or world model. The model is frozen unless the configuration says otherwise.
 
     Args:
         views: what the policies read; dreams need the model's states too.
         seed: of everything random here.
+        bar: counts updates, of all targets.
         size: of the policies; that of the behaviour by default.
 
     Raises:
@@ -69,34 +86,33 @@ def adapt(
     learnings = [
         learner.begin(state, width, key=jax.random.fold_in(keys.learners, n)) for n in range(num)
     ]
-    states, made = [state] * num, 0
-    reported, returns, actors = 0, np.zeros(num), stacked([one.actor for one in learnings])
-    dreamt = 0
-    for step in range(amount.steps):
-        returns += targets.step(actors, jax.random.fold_in(keys.act, step))
-        if (step + 1) % config.chunk == 0 or step + 1 == amount.steps:
-            if config.model == "finetune":
-                states = _teach(agent, states, worlds, views, targets, config, made, seed)
-                made += config.model_updates
-                targets.look_again(states)
-            done, before = (step + 1) / amount.steps, int(learnings[0].updates)
-            learnings = [
-                _learn(learner, one, states[n], targets, worlds, amount, done, (seed, n))
-                for n, one in enumerate(learnings)
-            ]
-            actors = stacked([one.actor for one in learnings])
-            _check(actors, worlds, step + 1)
-            if (newly := int(learnings[0].updates) - before) > 0:
-                dreamt += num * learner.dream_steps(newly)
-            bar.advance(step + 1 - reported)
-            reported = step + 1
-        if (step + 1) % amount.episode_steps == 0 or step + 1 == amount.steps:
-            updates = int(learnings[0].updates)
-            _log_returns(log, config, worlds, returns, (step + 1, dreamt, updates), amount)
-            returns = np.zeros(num)
-            if step + 1 < amount.steps:
-                targets.begin_episode(step + 1)
-    return Adapted(actors, tuple(states))
+    best = [Tried(one.actor, state, -math.inf) for one in learnings]
+    states, dreamt = [state] * num, 0
+    for episode in range(amount.episodes):
+        actors = stacked([one.actor for one in learnings])
+        returns = _act(targets, actors, amount, episode, keys.act)
+        done = (targets.real.count, dreamt, int(learnings[0].updates))
+        _log_returns(log, config, worlds, returns, done, amount)
+        for n, earned in enumerate(returns):
+            if better := earned > best[n].earned:
+                best[n] = Tried(
+                    jax.tree.map(jnp.copy, learnings[n].actor), states[n], float(earned)
+                )
+            if episode > 0:
+                learnings[n] = learner.judged(learnings[n], best[n].actor, better=bool(better))
+        if episode + 1 == amount.episodes:
+            break
+        if config.model == "finetune":
+            states = _teach(agent, states, worlds, views, targets, config, episode, seed)
+            targets.look_again(states)
+        for n, one in enumerate(learnings):
+            share = _share(worlds, amount, episode, (seed, n), made=int(one.updates))
+            learnings[n] = learner.learn(one, states[n], targets.real, share)
+            dreamt += learner.dream_steps(share.num)
+            bar.advance(share.num)
+        _check(learnings, worlds, targets.real.count)
+        targets.begin_episode(targets.real.count)
+    return Adapted(stacked([one.actor for one in best]), tuple(one.state for one in best))
 
 
 def stacked(actors: list[Actor]) -> Actor:
@@ -123,6 +139,17 @@ def _learner(agent: Agent, views: Views, config: AdaptConfig) -> TargetLearner:
     return SacLearner(agent, config, views.policy.shown)
 
 
+def _act(
+    targets: Targets, actors: Actor, amount: Amount, episode: int, key: PRNGKeyArray
+) -> Float[np.ndarray, " N"]:
+    """Returns of one episode of every target."""
+    returns = np.zeros(len(targets.real.reward))
+    for step in range(amount.episode_steps):
+        count = episode * amount.episode_steps + step
+        returns += targets.step(actors, jax.random.fold_in(key, count))
+    return returns
+
+
 def _teach(
     agent: Agent,
     states: list[Any],
@@ -130,54 +157,44 @@ def _teach(
     views: Views,
     targets: Targets,
     config: AdaptConfig,
-    made: int,
+    episode: int,
     seed: int,
 ) -> list[Any]:
     """Each target's own model after some more updates on the target's steps."""
     assert views.latent is not None, "a model that learns is asked for its states"
     names = tuple(scenario.name for scenario in worlds.scenarios)
     teacher = Teacher(agent, worlds.masks, views.latent.prompt, names, seed)
+    num = config.model_updates
     return [
-        teacher.learn(state, n, targets.store(n), first=made, num=config.model_updates)
+        teacher.learn(state, n, targets.store(n), first=episode * num, num=num)
         for n, state in enumerate(states)
     ]
 
 
-def _learn(
-    learner: TargetLearner,
-    learning: Any,
-    state: Any,
-    targets: Targets,
-    worlds: Worlds,
-    amount: Amount,
-    done: float,
-    streams: tuple[int, int],
-) -> Any:
-    """One target's share of updates up to `done`."""
+def _share(
+    worlds: Worlds, amount: Amount, episode: int, streams: tuple[int, int], *, made: int
+) -> Share:
+    """One target's updates after an episode; all are made before the last one."""
     seed, target = streams
-    before = int(learning.updates)
-    num = round(amount.updates * done) - before
-    if num <= 0:
-        return learning
-    key = jax.random.fold_in(named_keys(root_key(seed), "dreams").dreams, before)
-    chunk = Chunk(
+    due = round(amount.updates * (episode + 1) / (amount.episodes - 1))
+    key = named_keys(root_key(seed), "dreams").dreams
+    return Share(
         target=target,
-        num=num,
-        done=done,
+        num=due - made,
+        total=amount.updates,
         act_mask=jnp.asarray(worlds.masks.act)[target],
-        rng=named_generator(seed, "minibatches", target, before),
-        key=jax.random.fold_in(key, target),
+        rng=named_generator(seed, "minibatches", target, made),
+        key=jax.random.fold_in(jax.random.fold_in(key, made), target),
     )
-    return learner.learn(learning, state, targets.real, chunk)
 
 
-def _check(actors: Actor, worlds: Worlds, steps: int) -> None:
+def _check(learnings: list[Any], worlds: Worlds, steps: int) -> None:
     """Raise where a policy is no longer finite: its losses were not."""
-    for leaf in jax.tree.leaves(actors):
-        if len(bad := np.flatnonzero(~np.isfinite(np.asarray(leaf)).reshape(len(leaf), -1).all(1))):
+    for scenario, one in zip(worlds.scenarios, learnings, strict=True):
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(one.actor)):
             raise TrainingDivergedError(
-                f"Not finite: the policy of target {worlds.scenarios[bad[0]].name} after {steps} "
-                f"real steps; nothing of this adaptation is kept. Lower its learning rates."
+                f"Not finite: the policy of target {scenario.name} after {steps} real steps; "
+                f"nothing of this adaptation is kept. Lower its learning rates."
             )
 
 
@@ -195,7 +212,7 @@ def _log_returns(
         env_steps=steps * num,
         dream_steps=dreamt,
         updates=updates,
-        episodes=num * math.ceil(steps / amount.episode_steps),
+        episodes=num * (steps // amount.episode_steps),
     )
     values = {
         f"return/{scenario.body}/{scenario.hash}": value

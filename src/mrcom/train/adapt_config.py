@@ -58,17 +58,16 @@ class AdaptConfig:
     """Steps of the first of those dreams."""
     last_horizon: int = 5
     """Steps of the last ones; in between it grows evenly."""
-    chunk: int = 250
-    """Real steps between two chunks of updates."""
+    chunk: int = 125
+    """SAC's updates on one set of dreams."""
     anchor_step: float = 2.0
-    """Once the policy moves, factor by which SAC's anchor weakens after a chunk of real steps that
-    earned more each than all before them; after one that earned less it grows by the square. What
-    is really earned says how far learnt values can be trusted. 1 leaves the anchor as it is."""
+    """Factor by which SAC's anchor weakens after a real episode that earned more than every
+    earlier one; after one that did not, it grows by the square, and the policy goes back to the
+    best one. What is really earned says how far learnt values can be trusted."""
     keep_states: int = 4000
     """Latest real states that dreams may branch from."""
-    model_updates: int = 20
-    """Updates of a target's own model before each chunk of updates, at the rate that training
-    ended with."""
+    model_updates: int = 120
+    """Updates of a target's own model after each episode, at the rate that training ended with."""
     sac: SACConfig = SACConfig()
     """SAC; policies of features, and their critics, get the size of the actor that training left,
     those of observations a size of their own."""
@@ -100,6 +99,8 @@ class AdaptConfig:
                 f"anchor_step={self.anchor_step} must be at least 1; the nearest is 1, which "
                 f"leaves the anchor as it is."
             )
+        if self.chunk < 1:
+            raise ConfigError(f"chunk={self.chunk} must be at least 1; the nearest is 1.")
         if self.model_updates < 1:
             raise ConfigError(
                 f"model_updates={self.model_updates} must be at least 1; for none at all choose "
@@ -137,15 +138,32 @@ class AdaptConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Amount:
-    """How much of everything an adaptation may use."""
+    """How much of everything an adaptation may use.
+
+    A policy acts whole episodes, and learns between them; the first one shows what it could do
+    before.
+    """
 
     steps: int
-    """Real control steps in each target."""
+    """Real control steps in each target: at least two whole episodes."""
     updates: int
     """Updates of each policy, whoever learns: one is a minibatch of SAC's transitions, or a batch
     of the actor-critic's dreams, which costs more time."""
     episode_steps: int
     """Real steps between two resets."""
+
+    def __post_init__(self):
+        whole = max(2, round(self.steps / self.episode_steps)) * self.episode_steps
+        if self.steps != whole:
+            raise ConfigError(
+                f"steps={self.steps} of an adaptation must be at least two whole episodes of "
+                f"{self.episode_steps}; the nearest is {whole}."
+            )
+
+    @property
+    def episodes(self) -> int:
+        """Real episodes in each target."""
+        return self.steps // self.episode_steps
 
 
 def settings(config: AdaptConfig) -> str:

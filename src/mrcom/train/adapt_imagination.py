@@ -16,13 +16,14 @@ from mrcom.behaviour.actor_critic import (
     init_actor_critic,
 )
 from mrcom.behaviour.critic import Critic
+from mrcom.behaviour.policy import Actor
 from mrcom.core.rng import named_keys
 from mrcom.train.adapt_config import AdaptConfig, ImaginationConfig
-from mrcom.train.adapt_learner import Chunk
+from mrcom.train.adapt_learner import Share
 from mrcom.train.real_steps import RealSteps
 
 STATES = 1024
-"""Real states that the dreams of one chunk of updates start from."""
+"""Real states that the dreams between two episodes start from."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +38,7 @@ class ImaginationLearner:
     config: AdaptConfig
 
     def dream_steps(self, num: int) -> int:
-        """Dreamt steps of one target's chunk of `num` updates."""
+        """Dreamt steps of one target's `num` updates."""
         return num * self.config.imagination.dreams * self.config.imagination.horizon
 
     def begin(self, state: Any, width: int, *, key: PRNGKeyArray) -> ActorCriticState:
@@ -54,19 +55,23 @@ class ImaginationLearner:
         actor = jax.tree.map(jnp.copy, self.agent.actor(state))
         return eqx.tree_at(lambda s: s.actor, new, actor)
 
+    def judged(self, learning: ActorCriticState, best: Actor, *, better: bool) -> ActorCriticState:
+        """As it is: dreams alone teach it."""
+        return learning
+
     def learn(
-        self, learning: ActorCriticState, state: Any, real: RealSteps, chunk: Chunk
+        self, learning: ActorCriticState, state: Any, real: RealSteps, share: Share
     ) -> ActorCriticState:
         """Updates in dreams, each from another draw of the target's real states."""
-        states = real.draw_states(chunk.target, chunk.rng, STATES)
+        states = real.draw_states(share.target, share.rng, STATES)
         meta = self.agent.meta_value(state)
         config = dataclasses.replace(
             self.config.imagination,
             actor_critic=_sized(self.config.imagination.actor_critic, meta.online),
         )
-        at = chunk.rng.integers(STATES, size=(chunk.num, config.dreams))
+        at = share.rng.integers(STATES, size=(share.num, config.dreams))
         given = (self.agent, config)
-        return _updates(given, state, learning, states, jnp.asarray(at), chunk.act_mask, chunk.key)
+        return _updates(given, state, learning, states, jnp.asarray(at), share.act_mask, share.key)
 
 
 @eqx.filter_jit

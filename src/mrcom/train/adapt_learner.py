@@ -1,4 +1,4 @@
-"""What every learner of an adaptation does: begin with nothing real, then learn in chunks."""
+"""What every learner of an adaptation does: begin with nothing real, learn after each episode."""
 
 import dataclasses
 from typing import Any, Protocol, runtime_checkable
@@ -11,15 +11,15 @@ from mrcom.train.real_steps import RealSteps
 
 
 @dataclasses.dataclass(frozen=True)
-class Chunk:
-    """One target's share of updates after some real steps."""
+class Share:
+    """One target's updates after an episode there."""
 
     target: int
     """Its index."""
     num: int
     """Updates to make."""
-    done: float
-    """Share of the real steps that are made."""
+    total: int
+    """Updates of the whole adaptation."""
     act_mask: Float[Array, " A"]
     """Of the target's body."""
     rng: np.random.Generator
@@ -48,7 +48,7 @@ class TargetLearner(Protocol):
     """Learns one policy for each target; nothing is shared between targets."""
 
     def dream_steps(self, num: int) -> int:
-        """Dreamt steps of one target's chunk of `num` updates."""
+        """Dreamt steps of one target's `num` updates after an episode."""
         ...
 
     def begin(self, state: Any, width: int, *, key: PRNGKeyArray) -> Any:
@@ -61,13 +61,23 @@ class TargetLearner(Protocol):
         """
         ...
 
-    def learn(self, learning: Any, state: Any, real: RealSteps, chunk: Chunk) -> Any:
-        """A target's `Learning` after one more chunk of updates.
+    def judged(self, learning: Any, best: Actor, *, better: bool) -> Any:
+        """A target's `Learning` after its policy acted an episode, from the second one on.
+
+        Args:
+            learning: its policy is the one that acted.
+            best: the policy whose episode earned most so far.
+            better: whether that is the one that acted.
+        """
+        ...
+
+    def learn(self, learning: Any, state: Any, real: RealSteps, share: Share) -> Any:
+        """A target's `Learning` after some more updates.
 
         Args:
             learning: before it.
             state: of the agent, with the target's model in it; it stays as it is.
             real: what really happened in all targets; only this one's is read.
-            chunk: how much, and for whom.
+            share: how much, and for whom.
         """
         ...

@@ -17,7 +17,7 @@ from mrcom.behaviour.policy import Actor, ActorConfig
 from mrcom.behaviour.steps import descend, start_moments
 from mrcom.core.rng import named_keys
 from mrcom.objectives.ppo import clipped_surrogate, generalised_advantage
-from mrcom.train.adapt_learner import Chunk
+from mrcom.train.adapt_learner import Share
 from mrcom.train.real_steps import RealSteps
 
 
@@ -31,8 +31,8 @@ class PolicyOptimisation:
     """Mix of the advantages' horizons."""
     clip: float = 0.2
     """How far a probability ratio may move from 1 with gain."""
-    minibatches: int = 4
-    """Parts of a chunk of real steps; each update learns from one."""
+    minibatches: int = 16
+    """Parts of an episode's real steps; each update learns from one."""
     entropy: float = 1e-3
     """Weight of the policy's entropy per action dimension."""
     learning_rate: float = 3e-4
@@ -98,19 +98,23 @@ class PPOLearner:
         zero = jnp.zeros((), jnp.int32)
         return PPOLearning(actor, critic, *moments, updates=zero, used=zero)
 
+    def judged(self, learning: PPOLearning, best: Actor, *, better: bool) -> PPOLearning:
+        """As it is: each step moves the policy only as far as its own steps tell."""
+        return learning
+
     def learn(
-        self, learning: PPOLearning, state: Any, real: RealSteps, chunk: Chunk
+        self, learning: PPOLearning, state: Any, real: RealSteps, share: Share
     ) -> PPOLearning:
-        """Updates on the steps since the last chunk, which this very policy took."""
+        """Updates on the last episode's steps, which this very policy took."""
         new = slice(int(learning.used), real.count)
         steps = real.feature, real.action, real.reward, real.next_feature
-        sample = self._sample(learning, *[array[chunk.target, new] for array in steps], chunk)
+        sample = self._sample(learning, *[array[share.target, new] for array in steps], share)
         num = real.count - int(learning.used)
         size = max(1, num // self.config.minibatches)
-        passes = -(-chunk.num // self.config.minibatches)
-        order = np.concatenate([chunk.rng.permutation(num) for _ in range(passes + 1)])
-        at = order[: chunk.num * size].reshape(chunk.num, size)
-        after = _updates(learning, sample, jnp.asarray(at), chunk.act_mask, self.config)
+        passes = -(-share.num // self.config.minibatches)
+        order = np.concatenate([share.rng.permutation(num) for _ in range(passes + 1)])
+        at = order[: share.num * size].reshape(share.num, size)
+        after = _updates(learning, sample, jnp.asarray(at), share.act_mask, self.config)
         return eqx.tree_at(lambda s: s.used, after, jnp.asarray(real.count, jnp.int32))
 
     def _sample(
@@ -120,7 +124,7 @@ class PPOLearner:
         action: np.ndarray,
         reward: np.ndarray,
         next_feature: np.ndarray,
-        chunk: Chunk,
+        share: Share,
     ) -> Sample:
         value, next_value = (
             _values(learning.critic, feature),
@@ -143,7 +147,7 @@ class PPOLearner:
         advantage = jnp.concatenate(advantages)
         given = jnp.asarray(feature), jnp.asarray(action)
         return Sample(
-            *given, _log_prob(learning.actor, *given, chunk.act_mask), advantage, advantage + value
+            *given, _log_prob(learning.actor, *given, share.act_mask), advantage, advantage + value
         )
 
 

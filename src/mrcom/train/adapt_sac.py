@@ -9,17 +9,22 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from mrcom.agents.agent import Agent, dreaming
+from mrcom.behaviour.policy import Actor
 from mrcom.behaviour.sac import SACConfig, SACState, Transition, init_sac, sac_updates
 from mrcom.core.rng import named_keys
 from mrcom.train.adapt_config import AdaptConfig
-from mrcom.train.adapt_learner import Chunk
+from mrcom.train.adapt_learner import Share
 from mrcom.train.real_steps import RealSteps
 from mrcom.train.views import Shown
 
 
 @dataclasses.dataclass(frozen=True)
 class SacLearner:
-    """SAC for each target, whose dreams branch from the target's real states."""
+    """SAC for each target, whose dreams branch from the target's real states.
+
+    An anchored policy is one worth keeping: where an episode earned less than the best, it goes
+    back to the best, and is held tighter.
+    """
 
     agent: Agent
     config: AdaptConfig
@@ -28,8 +33,10 @@ class SacLearner:
     """What policies read of a dream."""
 
     def dream_steps(self, num: int) -> int:
-        """Dreamt steps of one target's chunk: they do not depend on the number of updates."""
-        return self.config.dreams * self.config.last_horizon if self.config.dreams_at_all else 0
+        """Dreamt steps of one target's `num` updates: some before each chunk of them."""
+        if not self.config.dreams_at_all:
+            return 0
+        return -(-num // self.config.chunk) * self.config.dreams * self.config.last_horizon
 
     def begin(self, state: Any, width: int, *, key: PRNGKeyArray) -> SACState:
         """New critics, and a policy from training or from nothing."""
@@ -37,33 +44,42 @@ class SacLearner:
         act = self.agent.layout.act
         return init_sac(width, act, self.config.sac, key=key, actor=actor)
 
-    def learn(self, learning: SACState, state: Any, real: RealSteps, chunk: Chunk) -> SACState:
-        """Updates on minibatches of real and freshly dreamt transitions."""
-        config, target, rng = self.config, chunk.target, chunk.rng
-        learning = self._anchored(learning, real, target)
+    def judged(self, learning: SACState, best: Actor, *, better: bool) -> SACState:
+        """Held less tightly after a better episode; back at the best, and tighter, after others."""
+        if learning.origin is None:
+            return learning
+        step = self.config.anchor_step
+        anchor = learning.anchor * (1 / step if better else step**2)
+        # A copy: what is learnt from is given away.
+        actor = jax.tree.map(jnp.copy, best)
+        return eqx.tree_at(lambda s: (s.actor, s.anchor), learning, (actor, anchor))
+
+    def learn(self, learning: SACState, state: Any, real: RealSteps, share: Share) -> SACState:
+        """Updates on minibatches of real and, before each chunk, freshly dreamt transitions."""
+        for first in range(0, share.num, self.config.chunk):
+            num = min(self.config.chunk, share.num - first)
+            learning = self._chunk(learning, state, real, share, num)
+        return learning
+
+    def _chunk(
+        self, learning: SACState, state: Any, real: RealSteps, share: Share, num: int
+    ) -> SACState:
+        config, target, rng = self.config, share.target, share.rng
+        made = int(learning.updates)
+        key = jax.random.fold_in(share.key, made)
         num_real = round(config.sac.batch * config.real_share)
-        batches = real.draw(target, rng, (chunk.num, num_real))
+        batches = real.draw(target, rng, (num, num_real))
         if num_real == config.sac.batch:
-            return _update(learning, batches, chunk.act_mask, chunk.key, config.sac)
+            return _update(learning, batches, share.act_mask, key, config.sac)
         starts = real.draw_states(target, rng, config.dreams)
-        longest = config.last_horizon
-        horizon = round(config.first_horizon + chunk.done * (longest - config.first_horizon))
-        at = rng.integers(config.dreams * horizon, size=(chunk.num, config.sac.batch - num_real))
+        longest, done = config.last_horizon, (made + num) / share.total
+        horizon = round(config.first_horizon + done * (longest - config.first_horizon))
+        at = rng.integers(config.dreams * horizon, size=(num, config.sac.batch - num_real))
         # Dreams are always of the longest horizon, so that nothing is compiled twice; the steps
         # beyond the present one are not drawn.
         index = jnp.asarray((at // horizon) * longest + at % horizon)
         drawn = (batches, starts, index)
-        return _dream_and_update(self, state, learning, *drawn, chunk.act_mask, chunk.key)
-
-    def _anchored(self, learning: SACState, real: RealSteps, target: int) -> SACState:
-        """With an anchor that the latest real rewards have loosened or tightened."""
-        latest = real.count - self.config.chunk
-        if int(learning.updates) <= self.config.sac.actor_start or latest <= 0:
-            return learning
-        earned, before = real.reward[target, latest : real.count], real.reward[target, :latest]
-        step = self.config.anchor_step
-        anchor = learning.anchor * (1 / step if earned.mean() > before.mean() else step**2)
-        return eqx.tree_at(lambda s: s.anchor, learning, anchor)
+        return _dream_and_update(self, state, learning, *drawn, share.act_mask, key)
 
 
 @eqx.filter_jit

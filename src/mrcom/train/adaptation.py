@@ -10,17 +10,17 @@ from mrcom.train.adapt import adapt
 from mrcom.train.adapt_config import AdaptConfig, Amount
 from mrcom.train.adapted import Record, policy_size, same_adaptation, save_adapted, views_of
 from mrcom.train.log import Log
-from mrcom.train.loop import Run
+from mrcom.train.run import Run
 from mrcom.train.settings import Target, target_scenarios, worlds_of
 
 # There are few updates: targets follow quickly and look less far ahead than in training.
 _SAC = SACConfig(critic_rate=1e-3, slow_rate=0.05, discount=0.97, init_temperature=0.01)
 # Critics that know nothing would spoil a policy that was learnt in training: they get the first
-# updates for themselves, and then it moves as far as real rewards allow, exploring as little as
+# updates for themselves, and then it moves as far as real episodes allow, exploring as little as
 # it learnt to.
 _GENTLE = dataclasses.replace(
     _SAC,
-    actor_start=750,
+    actor_start=250,
     actor_rate=1e-4,
     anchor=0.2,
     init_temperature=0.001,
@@ -71,8 +71,9 @@ def adapt_run(run: Run, config: AdaptConfig, budget: Budget, *, seed: int) -> No
         return
     worlds = worlds_of(run.config, scenarios)
     views = views_of(run, config, scenarios, worlds.masks, seed=seed)
-    title = f"{config.name}: {len(scenarios)} targets"
-    with Log(run.folder.metrics_file) as log, progress(title, total=amount.steps) as bar:
+    title = f"{config.name}: updates in {len(scenarios)} targets"
+    total = amount.updates * len(scenarios)
+    with Log(run.folder.metrics_file) as log, progress(title, total=total) as bar:
         found = adapt(
             run.agent,
             run.state,

@@ -20,7 +20,7 @@ from mrcom.scenarios.scenario import Scenario
 from mrcom.train.adapt import Adapted
 from mrcom.train.adapt_config import AdaptConfig, Amount
 from mrcom.train.checkpoint import Checkpoints
-from mrcom.train.loop import Run, prompts_for
+from mrcom.train.run import Run, prompts_for
 from mrcom.train.settings import worlds_of
 from mrcom.train.targets import Views
 from mrcom.train.views import ActorsPolicy, LatentView, LatentViews, ObservationView, View

@@ -2,9 +2,12 @@
 
 import contextlib
 import dataclasses
+import errno
 import importlib
 import importlib.metadata
 import json
+import logging
+import os
 import pathlib
 import platform
 from collections.abc import Generator, Mapping
@@ -15,6 +18,7 @@ import numpy as np
 import mrcom
 from mrcom.core.config import to_json
 from mrcom.core.errors import CheckpointError
+from mrcom.train.files import cannot_write, drop_leftovers
 from mrcom.train.leaves import by_name, checksum, describe, filled, leaves, numbered, spoken
 
 FORMAT = 1
@@ -38,7 +42,7 @@ class Restored:
 class Checkpoints:
     """The checkpoints in one folder: the newest `keep` steps.
 
-    A step holds the arrays of a pytree, NumPy arrays by name (replay, statistics), and JSON
+    A step holds the arrays of a pytree, NumPy arrays by name (statistics), and JSON
     (configuration, counters, generator states), so that a checkpoint alone can be loaded.
     """
 
@@ -52,6 +56,10 @@ class Checkpoints:
         if not self.folder.is_dir():
             return []
         return sorted(int(entry.name) for entry in self.folder.iterdir() if entry.name.isdigit())
+
+    def path(self, step: int) -> pathlib.Path:
+        """Where a step lies."""
+        return self.folder / str(step)
 
     def save(
         self,
@@ -72,7 +80,7 @@ class Checkpoints:
             host: NumPy arrays by name.
 
         Raises:
-            CheckpointError: the folder cannot be written.
+            RunFolderError: the folder cannot be written; the checkpoints before are untouched.
         """
         if step in self.steps():
             return
@@ -90,8 +98,12 @@ class Checkpoints:
         )
         try:
             self._open().save(step, args=items)
-        except OSError as error:
-            raise CheckpointError(f"{self.folder} cannot be written ({error}).") from error
+        except (OSError, ValueError) as error:
+            drop_leftovers(self.folder)
+            # What the storage library's own threads say of a full disk.
+            full = "RESOURCE_EXHAUSTED" in str(error)
+            cause = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) if full else error
+            raise cannot_write(self.folder, cause) from error
 
     def read_meta(self, step: int | None = None) -> dict[str, Any]:
         """The JSON of a step, the newest by default, without its arrays.
@@ -118,6 +130,16 @@ class Checkpoints:
         self._compare(step, record["arrays"]["state"], describe(leaves(template)))
         arrays = self._read(step, record["arrays"])
         return Restored(step, filled(template, arrays["state"]), arrays["host"], record["meta"])
+
+    def verify(self, step: int) -> dict[str, Any]:
+        """The JSON of a step whose every array was read and compared with its checksum.
+
+        Raises:
+            CheckpointError: it is damaged or of another format.
+        """
+        record = self._record(self._step(step))
+        self._read(step, record["arrays"])
+        return record["meta"]
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -148,7 +170,7 @@ class Checkpoints:
         return steps[-1] if step is None else step
 
     def _record(self, step: int) -> dict[str, Any]:
-        path = self.folder / str(step)
+        path = self.path(step)
         with _damage_of(path):
             record = json.loads((path / "record" / "metadata").read_text())
             found, version = record["format"], record["mrcom"]
@@ -164,7 +186,7 @@ class Checkpoints:
             there, here = spoken(saved.get(name)), spoken(wanted.get(name))
             if there != here:
                 raise CheckpointError(
-                    f"{self.folder / str(step)} is the checkpoint of another model: {name} is"
+                    f"{self.path(step)} is the checkpoint of another model: {name} is"
                     f" {there} there and {here} here. Load it with the configuration stored in it."
                 )
 
@@ -174,7 +196,7 @@ class Checkpoints:
             for part, named in descriptions.items()
         }
         args = _orbax().args
-        path = self.folder / str(step)
+        path = self.path(step)
         with _damage_of(path):
             items = args.Composite(arrays=args.PyTreeRestore(numbered(empty)))
             stored = self._open().restore(step, args=items).arrays
@@ -196,6 +218,8 @@ def versions() -> dict[str, str]:
 
 
 def _orbax() -> Any:
+    # What it logs of a failure, traces of its threads, is said in one line here.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     return importlib.import_module("orbax.checkpoint")  # late: it takes two seconds
 
 
@@ -207,5 +231,6 @@ def _damage_of(path: pathlib.Path) -> Generator[None, None, None]:
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
-            f"{path} is damaged ({reason[:200]}); remove this folder to go on from the one before."
+            f"{path} is damaged ({reason[:200]}); `mrcom doctor RUN` moves it aside, and the run"
+            " goes on from the one before."
         ) from error

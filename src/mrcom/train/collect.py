@@ -1,6 +1,7 @@
 """Experience of many scenarios at once, merged into one store."""
 
 import dataclasses
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -30,36 +31,46 @@ class Experience:
     prompt: Prompt
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Everything as arrays, for a checkpoint."""
+        """What changes besides the steps themselves, as arrays, for a checkpoint."""
         prompt = {name: np.asarray(value) for name, value in vars(self.prompt).items()}
         return {
             f"{part}.{name}": value
             for part, arrays in (
-                ("store", self.store.state_dict()),
+                ("written", self.store.written_dict()),
                 ("normaliser", self.normaliser.state_dict()),
                 ("prompt", prompt),
             )
             for name, value in arrays.items()
         }
 
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        """The inverse of `state_dict`."""
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """The statistics and prompts of a `state_dict`; the store stays as it is."""
+        self.normaliser = self.normaliser.restored(_part(state, "normaliser"))
+        self.prompt = Prompt(**jax.device_put(_part(state, "prompt")))
 
-        def part(name: str) -> dict[str, np.ndarray]:
-            return {
-                key.removeprefix(f"{name}."): value
-                for key, value in state.items()
-                if key.startswith(f"{name}.")
-            }
+    def restore_store(
+        self, rounds: Iterable[tuple[Steps, bool]], state: Mapping[str, np.ndarray]
+    ) -> None:
+        """Fill an empty store with rounds as they were added, and what updates wrote beside them.
 
-        self.store.restore(part("store"))
-        self.normaliser = self.normaliser.restored(part("normaliser"))
-        self.prompt = Prompt(**jax.device_put(part("prompt")))
+        Args:
+            rounds: one trajectory of every scenario, and whether experts made them.
+            state: a `state_dict` that was made when exactly these rounds had been added.
+        """
+        every = np.arange(self.store.num_scenarios)
+        for steps, expert in rounds:
+            self.store.add(every, steps, expert=expert)
+        self.store.restore_written(_part(state, "written"))
 
     def add(self, steps: Steps, worlds: Worlds, *, expert: bool) -> None:
         """Take in one trajectory of every scenario; `expert` says who made them."""
         self.store.add(np.arange(len(worlds.scenarios)), steps, expert=expert)
         self.normaliser = self.normaliser.updated(steps.obs, worlds.masks)
+
+
+def _part(state: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    start = f"{name}."
+    return {key.removeprefix(start): value for key, value in state.items() if key.startswith(start)}
 
 
 def collect_random(

@@ -2,17 +2,21 @@
 
 import dataclasses
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from mrcom.agents.agent import AgentPolicy
+from mrcom.agents.agent import AgentPolicy, WorldModelAgent
+from mrcom.agents.disturbed import DisturbedPolicy
 from mrcom.agents.planning import PlanningPolicy, described, planning_of
+from mrcom.core.errors import ConfigError
 from mrcom.core.rng import named_keys, named_seed, root_key
 from mrcom.core.types import Masks, Prompt
+from mrcom.models.latent_error import LatentError
+from mrcom.models.world_model import AbstractLatentModel
 from mrcom.scenarios.scenario import Scenario
 from mrcom.simulate.rollout import Policy
 from mrcom.train.adapt_config import settings
 from mrcom.train.adapted import adapted_names, adapted_policy, adapted_record, prompts_of_rows
-from mrcom.train.loop import Run
+from mrcom.train.run import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +52,35 @@ def contestants(run: Run, scenarios: Sequence[Scenario]) -> dict[str, Contestant
         amount = record.amount
         found[name] = Contestant(make, amount.steps, amount.updates, settings(record.config))
     return found
+
+
+def with_latent_error(
+    run: Run, found: Mapping[str, Contestant], error: LatentError, *, seed: int
+) -> dict[str, Contestant]:
+    """The same policies, acting on latent states that are wrong by an error.
+
+    Says of a policy that is left out, because it reads observations.
+
+    Raises:
+        ConfigError: the run's method has no latent state.
+    """
+    if not isinstance(run.agent, WorldModelAgent) or not isinstance(
+        run.agent.model(run.state), AbstractLatentModel
+    ):
+        raise ConfigError(
+            f"{run.config.method.name} has no latent state that an error could be added to: leave "
+            f"out the latent error {error.text}, or take a run of mrcom, dreamer or mamba."
+        )
+    disturbed = {}
+    for name, one in found.items():
+        if name in adapted_names(run) and adapted_record(run, name).config.reads != "feature":
+            print(f"without latent error: {name}, which reads observations", file=sys.stderr)
+            continue
+        make = lambda rows, masks, one=one: DisturbedPolicy(
+            one.make_policy(rows, masks), error, seed=seed
+        )
+        disturbed[name] = dataclasses.replace(one, make_policy=make)
+    return disturbed
 
 
 def planner(run: Run, *, seed: int) -> Contestant:

@@ -9,7 +9,7 @@ from mrcom.core.types import Layout, Masks, Prompt, Steps
 from mrcom.scenarios.scenario import Scenario
 from mrcom.simulate.simulator import Simulator
 from mrcom.train.collect import collect_random, collect_with_experts
-from mrcom.train.loop import Run, prompts_for
+from mrcom.train.run import Run, prompts_for
 from mrcom.train.settings import target_scenarios, worlds_of
 
 

@@ -54,7 +54,7 @@ def spoken(of: Mapping[str, Any] | None) -> str:
 
 def checksum(array: np.ndarray) -> int:
     """CRC-32 of the bytes."""
-    return zlib.crc32(np.ascontiguousarray(array).tobytes())
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
 def numbered(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, np.ndarray]:

@@ -20,7 +20,7 @@ from mrcom.train.adaptation import targets_of_run
 from mrcom.train.adapted import adapted_names, adapted_policy, adapted_record
 from mrcom.train.checkpoint import Checkpoints
 from mrcom.train.contestants import planning_policy
-from mrcom.train.loop import Run, open_trained, prompts_for
+from mrcom.train.run import Run, open_trained, prompts_for
 from mrcom.train.run_folder import RunFolder, open_run
 from mrcom.train.settings import worlds_of
 from mrcom.train.views import LatentView

@@ -1,16 +1,18 @@
 """What a run says while it goes: JSON lines always, TensorBoard beside them."""
 
 import dataclasses
+import errno
 import json
 import math
 import os
 import pathlib
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import TracebackType
 from typing import Any
 
 from mrcom.core.errors import RunFolderError
+from mrcom.train.files import cannot_write, write_whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,14 +37,20 @@ class Log:
     """
 
     def __init__(
-        self, path: pathlib.Path, *, position: int | None = None, tensorboard: bool = True
+        self,
+        path: pathlib.Path,
+        *,
+        position: int | None = None,
+        again: Collection[str] = (),
+        tensorboard: bool = True,
     ):
         """Open a log, to go on with where there is one.
 
         Args:
             path: the file, usually `RunFolder.metrics_file`.
-            position: drop everything after this byte, as `Log.position` gave it; what was
-                logged after a checkpoint is logged again when a run goes on from there.
+            position: a byte, as `Log.position` gave it for a checkpoint.
+            again: stages, or their first parts, that will be logged again from there: their lines
+                after `position` are dropped, and no others.
             tensorboard: also write event files to the folder `tensorboard` beside `path`.
 
         Raises:
@@ -50,13 +58,19 @@ class Log:
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            data = path.read_bytes() if path.exists() else b""
         except OSError as error:
-            reason = error.strerror or error
-            raise RunFolderError(f"{path} cannot be written ({reason}).") from error
-        kept = path.read_bytes()[:position]
-        kept = kept[: kept.rfind(b"\n") + 1]
-        os.ftruncate(self._file, len(kept))
+            raise cannot_write(path, error) from error
+        kept = data[: data.rfind(b"\n") + 1]
+        if position is not None and (others := _without(kept, position, again)) != kept:
+            kept = others
+            write_whole(path, lambda file: file.write(kept))
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            os.ftruncate(self._file, len(kept))
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        self._path = path
         # Time spent before an interruption counts on; the pause does not.
         lines = kept.splitlines()
         self._earlier_s = float(json.loads(lines[-1])["wall_s"]) if lines else 0.0
@@ -77,6 +91,9 @@ class Log:
             stage: part of the run, such as `train` or `adapt`; the group in TensorBoard.
             counters: how far the run is.
             values: numbers or arrays of one number, by name; names are in docs/metrics.md.
+
+        Raises:
+            RunFolderError: the line cannot be written; nothing of it is in the file.
         """
         numbers = {name: float(value) for name, value in values.items()}
         record = {
@@ -85,8 +102,14 @@ class Log:
             "wall_s": round(self._earlier_s + time.monotonic() - self._start, 3),
             **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
         }
-        line = json.dumps(record, allow_nan=False) + "\n"
-        os.write(self._file, line.encode())  # one call, so that no reader sees half a line
+        line = (json.dumps(record, allow_nan=False) + "\n").encode()
+        try:
+            # One call, so that no reader sees half a line.
+            if (written := os.write(self._file, line)) < len(line):
+                os.ftruncate(self._file, self.position - written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
         if self._events_folder is not None:
             self._write_events(stage, counters, numbers)
 
@@ -112,11 +135,28 @@ class Log:
             import tensorboardX  # imported here: half a second, and only when something is logged
 
             purge = counters.updates if self._resumed else None
+            # Files are named by the second: two of one second, or of a clock that was set
+            # back, must not be one file.
+            folder = pathlib.Path(str(self._events_folder))
+            number = len(list(folder.glob("*"))) if folder.is_dir() else 0
             self._events = tensorboardX.SummaryWriter(
-                str(self._events_folder), purge_step=purge, flush_secs=10
+                str(folder), purge_step=purge, flush_secs=10, filename_suffix=f".{number}"
             )
         for name, value in numbers.items():
             self._events.add_scalar(f"{stage}/{name}", value, global_step=counters.updates)
+
+
+def _without(data: bytes, position: int, stages: Collection[str]) -> bytes:
+    """The lines of a log but those of some stages after a position; what is no line goes too."""
+    kept = [data[: data[:position].rfind(b"\n") + 1]]
+    for line in data[len(kept[0]) :].splitlines(keepends=True):
+        try:
+            stage = json.loads(line)["stage"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        if stage.split("/")[0] not in stages:
+            kept.append(line)
+    return b"".join(kept)
 
 
 def read_log(path: pathlib.Path, stage: str | None = None) -> list[dict[str, Any]]:

@@ -1,20 +1,26 @@
 """A run's folder: one place for everything a run writes, never written over by another run.
 
 config.json  metrics.jsonl  scores.jsonl  summary.json
-checkpoints/  figures/  tensorboard/
+checkpoints/  replay/  figures/  tensorboard/
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import json
 import os
 import pathlib
+from collections.abc import Collection, Generator
 from typing import Any
 
 import mrcom
 from mrcom.core.config import difference, from_json, short_hash, to_json
 from mrcom.core.errors import RunFolderError
+from mrcom.train.files import write_whole
 
 FORMAT = 1
+LOCK = ".lock"
+"""File that the process which writes in a folder holds; it stays there, unlocked."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +55,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def replay(self) -> pathlib.Path:
+        """Folder of what was collected, a file for each round."""
+        return self.path / "replay"
+
+    @property
     def figures(self) -> pathlib.Path:
         """Folder of the pictures."""
         return self.path / "figures"
@@ -58,14 +69,28 @@ class RunFolder:
         """The configuration as plain JSON values; `core.config.from_json` makes it typed."""
         return _read_record(self.config_file)["config"]
 
+    @property
+    def changed(self) -> list[Any]:
+        """What was changed since the run began: at which update, from what to what."""
+        return _read_record(self.config_file).get("changed", [])
 
-def create_run(path: pathlib.Path, config: Any, *, resume: bool = False) -> RunFolder:
+
+def create_run(
+    path: pathlib.Path,
+    config: Any,
+    *,
+    resume: bool = False,
+    allowed: Collection[str] = (),
+    changeable: Collection[str] = (),
+) -> RunFolder:
     """A new folder with `config.json` in it, or the same run's folder to go on with.
 
     Args:
         path: the folder; its parents are made.
         config: a dataclass, stored whole.
         resume: go on with the run that is there, if its configuration is the same.
+        allowed: dotted names of settings that may differ then.
+        changeable: those that could be allowed to.
 
     Raises:
         RunFolderError: it exists and `resume` is false, holds another configuration, or
@@ -74,29 +99,80 @@ def create_run(path: pathlib.Path, config: Any, *, resume: bool = False) -> RunF
     """
     folder = RunFolder(path)
     if resume:
-        # Read as what it is, a setting that is newer than the folder has its default.
-        stored = to_json(from_json(type(config), open_run(path).config))
-        changed = difference(stored, to_json(config))
-        for name, (old, new) in changed.items():
+        changed = changes(open_run(path), config)
+        refused = [name for name in changed if name not in allowed]
+        if refused:
+            said = ", ".join(f"{n}={changed[n][0]!r}, not {changed[n][1]!r}" for n in refused)
+            could = " ".join(name for name in refused if name in changeable)
+            hint = f"add --allow-change {could}, " if could else ""
             raise RunFolderError(
-                f"The run in {path} has {name}={old!r}, not {new!r}; resume it with the same"
-                " settings or start a new one with another --run-dir."
+                f"The run in {path} has {said}; resume it with the same settings, {hint}or start"
+                " a new one with another --run-dir."
             )
         check_writable(path)
         return folder
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    # A process that was killed before the configuration was there left hidden files at most.
+    if path.exists() and (not path.is_dir() or list(path.glob("[!.]*"))):
         raise RunFolderError(
             f"{path} exists already; go on with it by --resume {path}, or choose another --run-dir."
         )
     check_writable(path)
+    write_config(folder, config)
+    return folder
+
+
+def changes(folder: RunFolder, config: Any) -> dict[str, tuple[Any, Any]]:
+    """Settings by dotted name in which a folder and a configuration differ: old and new.
+
+    Raises:
+        ConfigError: the folder holds a setting that this version does not know.
+    """
+    # Read as what it is, a setting that is newer than the folder has its default.
+    stored = to_json(from_json(type(config), folder.config))
+    return difference(stored, to_json(config))
+
+
+def write_config(folder: RunFolder, config: Any, changed: Any = None) -> None:
+    """Write `config.json`.
+
+    Args:
+        folder: where.
+        config: a dataclass, stored whole.
+        changed: what was changed since the run began, if anything.
+    """
     record = {
         "format": FORMAT,
         "mrcom": mrcom.__version__,
         "hash": short_hash(config),
         "config": to_json(config),
+        **({"changed": changed} if changed else {}),
     }
     write_json(folder.config_file, record)
-    return folder
+
+
+@contextlib.contextmanager
+def locked(folder: RunFolder) -> Generator[None, None, None]:
+    """Keep other processes that write out of a run's folder, for as long as this one lives.
+
+    Raises:
+        RunFolderError: another one is in there; the message has its number.
+    """
+    file = os.open(folder.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(file, 20, 0).decode() or "unknown"
+            raise RunFolderError(
+                f"{folder.path} is being written by process {holder}; wait until it has finished, "
+                f"or stop it with `kill {holder}`."
+            ) from error
+        with contextlib.suppress(OSError):  # on a full disk it is locked all the same
+            os.ftruncate(file, 0)
+            os.pwrite(file, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(file)  # the system lets the lock go, also of a process that was killed
 
 
 def open_run(path: pathlib.Path) -> RunFolder:
@@ -141,11 +217,13 @@ def check_writable(path: pathlib.Path) -> None:
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-    """Write a JSON file that is either the old or the new one at any moment."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(json.dumps(to_json(value), indent=2) + "\n")
-    os.replace(draft, path)
+    """Write a JSON file that is either the old or the new one at any moment.
+
+    Raises:
+        RunFolderError: it cannot be written.
+    """
+    text = json.dumps(to_json(value), indent=2) + "\n"
+    write_whole(path, lambda file: file.write(text.encode()))
 
 
 def _read_record(path: pathlib.Path) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from mrcom.agents.modular_config import BEHAVIOURS
 from mrcom.agents.presets import Budget
 from mrcom.core.errors import ConfigError, unknown
 from mrcom.core.types import Layout, Masks
+from mrcom.models.latent_error import NONE, LatentError
+from mrcom.objectives.jacobian import JacobianConfig
 from mrcom.scenarios.layout import layout_of, masks_of
 from mrcom.scenarios.scenario import Scenario
 from mrcom.scenarios.splits import Split, sample_scenarios
@@ -42,6 +44,10 @@ class RunConfig:
     """What fills the context at first: expert, own or none."""
     replay_bytes: int = 2_000_000_000
     """Memory that experience may take; the oldest episodes make room for new ones."""
+    jacobian: JacobianConfig = JacobianConfig()
+    """How the loss term `jacobian` is measured, where the method has it."""
+    latent_error: LatentError = NONE
+    """Added to what is filtered while learning from replay; acting is left alone."""
 
     def __post_init__(self):
         if self.prompt not in ("expert", "own", "none"):
@@ -50,6 +56,24 @@ class RunConfig:
             raise unknown("behaviour", self.behaviour, BEHAVIOURS)
         if not self.bodies:
             raise ConfigError("bodies=() must name at least one body, such as ('cheetah',).")
+
+
+CHANGEABLE = ("budget.rounds", "budget.updates")
+"""Settings that may differ when a run goes on: it becomes longer or shorter. All others decide
+what its experience is or what its state holds."""
+
+
+def may_change(names: Sequence[str]) -> tuple[str, ...]:
+    """Settings that may differ when a run goes on, where these are allowed to.
+
+    Raises:
+        ConfigError: one that cannot change; the message has the nearest that can.
+    """
+    for name in names:
+        if name not in CHANGEABLE:
+            raise unknown("setting that may change in a run", name, CHANGEABLE)
+    # The budget's name says how many rounds and updates there are.
+    return (*names, "budget.name") if names else ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """The targets of an adaptation, stepped side by side, and all that was seen of each."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -105,9 +104,9 @@ class Targets:
         return reward
 
     def store(self, target: int) -> Store:
-        """One target's own steps as experience; the episode that is under way is part of it."""
-        record, lengths = self._recorded(), self._lengths()
-        num, longest = len(lengths), self._amount.episode_steps + 1
+        """One target's own episodes as experience."""
+        record, num = self._recorded(), self._episodes
+        longest = self._amount.episode_steps + 1
         store = Store(1, self._worlds.layout, steps=longest, capacity=num)
         steps = Steps(
             record.obs[target, :num],
@@ -115,11 +114,11 @@ class Targets:
             record.reward[target, :num],
             np.zeros((num, longest), bool),
         )
-        store.add(np.zeros(num, np.int64), steps, lengths)
+        store.add(np.zeros(num, np.int64), steps, np.full(num, longest))
         return store
 
     def look_again(self, states: Sequence[Any]) -> None:
-        """See everything, from the first step on, as each target's new model sees it.
+        """After an episode: see all episodes, and those to come, by each target's new model.
 
         Args:
             states: of the agent, one for each target, with the target's model in it.
@@ -129,31 +128,20 @@ class Targets:
         rows = [np.array([n]) for n in range(self._simulator.num)]
         views = [latent.rows(row, state) for row, state in zip(rows, states, strict=True)]
         self._latent = LatentViews(views, rows)
-        last = [self._follow(n, view) for n, view in enumerate(views)]
-        feature = self.now.feature
-        if self._views.policy is latent:
-            feature = jnp.concatenate([moment.feature for moment in last])
-        self.now = Moment(feature, tuple(moment.carry for moment in last))
+        for n, view in enumerate(views):
+            self._follow(n, view)
 
-    def _follow(self, target: int, view: LatentView) -> Moment:
-        """Renew what is kept of one target; where it is now."""
-        record, first = self._recorded(), 0
+    def _follow(self, target: int, view: LatentView) -> None:
+        """Renew what is kept of one target."""
+        record, steps = self._recorded(), self._amount.episode_steps
         one = slice(target, target + 1)
-        for episode, length in enumerate(self._lengths().tolist()):
-            # All of an episode, also what is still to come of it: one compiled length for all.
+        for episode in range(self._episodes):
             seen = [array[one, episode] for array in (record.obs, record.action, record.reward)]
             feature, carry = view.follow(*seen)
-            steps = length - 1
-            states = jax.tree.map(lambda leaf, to=steps: np.asarray(leaf)[0, :to], carry.model)
-            read = (
-                np.asarray(feature)[0, :length]
-                if self._views.policy is self._views.latent
-                else None
-            )
-            self.real.renew(target, first, states, read)
-            now = jax.tree.map(lambda leaf, at=steps: leaf[:, at], (feature, carry))
-            first += steps
-        return Moment(*now)
+            states = jax.tree.map(lambda leaf: np.asarray(leaf)[0, :steps], carry.model)
+            shown = self._views.policy is self._views.latent
+            read = np.asarray(feature)[0] if shown else None
+            self.real.renew(target, episode * steps, states, read)
 
     def _look(self, carry: Any, obs: np.ndarray, action: np.ndarray, reward: np.ndarray) -> Moment:
         if self._latent is None:
@@ -175,16 +163,14 @@ class Targets:
         assert self._record is not None, "targets whose model learns are recorded"
         return self._record
 
-    def _lengths(self) -> np.ndarray:
-        """Steps of each episode so far, its first one included."""
-        whole, rest = divmod(self.real.count, self._amount.episode_steps)
-        lengths = [self._amount.episode_steps + 1] * whole + ([rest + 1] if rest else [])
-        return np.array(lengths)
+    @property
+    def _episodes(self) -> int:
+        """Whole episodes so far."""
+        return self.real.count // self._amount.episode_steps
 
 
 def _empty_record(worlds: Worlds, amount: Amount) -> Recording:
-    episodes = math.ceil(amount.steps / amount.episode_steps)
-    shape = (len(worlds.scenarios), episodes, amount.episode_steps + 1)
+    shape = (len(worlds.scenarios), amount.episodes, amount.episode_steps + 1)
     widths = worlds.layout.obs, worlds.layout.act
     obs, action = (np.zeros((*shape, width), np.float32) for width in widths)
     return Recording(obs, action, np.zeros(shape, np.float32))

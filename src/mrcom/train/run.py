@@ -1,0 +1,216 @@
+"""A run in memory: how it is made, and how it comes back from its folder."""
+
+import dataclasses
+import math
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import PRNGKeyArray
+
+from mrcom.agents.agent import Agent
+from mrcom.agents.build import build_agent
+from mrcom.behaviour.expert import ExpertPolicy
+from mrcom.core.config import from_json
+from mrcom.core.errors import CheckpointError, ConfigError
+from mrcom.core.rng import named_keys, root_key
+from mrcom.core.types import Prompt
+from mrcom.replay.normaliser import empty_normaliser
+from mrcom.replay.prompts import make_prompts
+from mrcom.replay.store import Store, capacity_within
+from mrcom.simulate.rollout import RandomPolicy, rollout
+from mrcom.simulate.simulator import Simulator
+from mrcom.train.checkpoint import Checkpoints
+from mrcom.train.collect import Experience
+from mrcom.train.episodes import EpisodeFiles
+from mrcom.train.leaves import leaves
+from mrcom.train.log import Counters
+from mrcom.train.run_folder import RunFolder
+from mrcom.train.settings import RunConfig, Worlds, training_worlds
+
+PROMPT_EPISODE = 300
+"""Control steps of the episodes that prompts are taken from."""
+
+
+@dataclasses.dataclass
+class Run:
+    """A run in memory: its configuration, its agent and everything that changes."""
+
+    config: RunConfig
+    folder: RunFolder
+    worlds: Worlds
+    agent: Agent
+    state: Any
+    experience: Experience
+    counters: Counters
+    phase: int = 0
+    """Rounds of collection by the behaviour, each with its updates, that are done; the first
+    phase collects with random actions and experts instead."""
+    rounds: list[int] = dataclasses.field(default_factory=list)
+    """Checksum of every round of collection, in order: the files that belong to this run."""
+
+    @property
+    def num_phases(self) -> int:
+        """How many there will be."""
+        return self.config.budget.rounds + 1
+
+    @property
+    def last_update(self) -> int:
+        """Updates that are made when the phase under way is done."""
+        return math.ceil(self.config.budget.updates * (self.phase + 1) / self.num_phases)
+
+    @property
+    def collectors(self) -> list[str]:
+        """Who acts in each round up to the phase under way."""
+        budget = self.config.budget
+        first = ["random"] * budget.random_rounds + ["expert"] * budget.expert_rounds
+        return first + ["behaviour"] * self.phase
+
+
+def begin(config: RunConfig, folder: RunFolder) -> Run:
+    """A run that has neither seen nor learnt anything; its state has shapes only."""
+    worlds = training_worlds(config)
+    agent = agent_of(config, worlds)
+    store = empty_store(config, agent, worlds)
+    none = make_prompts(
+        "none",
+        num=len(worlds.scenarios),
+        layout=worlds.layout,
+        window=agent.windows.context,
+    )
+    experience = Experience(store, empty_normaliser(worlds.layout), none)
+    state = eqx.filter_eval_shape(agent.init, init_key(config))
+    return Run(config, folder, worlds, agent, state, experience, Counters())
+
+
+def open_trained(folder: RunFolder, step: int | None = None) -> Run:
+    """A trained run from a checkpoint alone, the newest by default: without its replay.
+
+    Raises:
+        CheckpointError: there is none, or it does not fit this version.
+    """
+    checkpoints = Checkpoints(folder.checkpoints)
+    config = from_json(RunConfig, checkpoints.read_meta(step)["config"])
+    run = begin(config, folder)
+    restore(run, checkpoints, step)
+    return run
+
+
+def restore(
+    run: Run, checkpoints: Checkpoints, step: int | None = None, *, replay: bool = False
+) -> int:
+    """Put a checkpoint into a run that was begun, and return where its log ends [bytes].
+
+    Args:
+        run: as `begin` made it.
+        checkpoints: of its folder.
+        step: which one; the newest by default.
+        replay: with all that was collected until then, to train on.
+
+    Raises:
+        CheckpointError: it is damaged or does not fit, or an episode file of it is.
+    """
+    restored = checkpoints.restore(run.state, step)
+    run.state = restored.state
+    run.experience.restore(restored.host)
+    run.counters = Counters(**restored.meta["counters"])
+    run.phase = restored.meta["phase"]
+    run.rounds = list(restored.meta.get("rounds", ()))
+    if replay:
+        if "rounds" not in restored.meta:
+            if run.phase >= run.num_phases:
+                return restored.meta["log_position"]
+            raise CheckpointError(
+                f"{checkpoints.path(restored.step)} was written by an older version, which kept "
+                "experience in checkpoints. It can be loaded, adapted and evaluated; to train it "
+                "further, train it again in a new --run-dir."
+            )
+        files = EpisodeFiles(run.folder.replay)
+        seen = (files.read(number, checksum) for number, checksum in enumerate(run.rounds))
+        run.experience.restore_store(seen, restored.host)
+    return restored.meta["log_position"]
+
+
+def agent_of(config: RunConfig, worlds: Worlds) -> Agent:
+    """The agent of a run."""
+    return build_agent(
+        config.method,
+        config.size,
+        layout=worlds.layout,
+        num_scenarios=len(worlds.scenarios),
+        observe_reward=config.observe_reward,
+        behaviour=config.behaviour,
+        updates=config.budget.updates,
+        jacobian=config.jacobian,
+        latent_error=config.latent_error,
+    )
+
+
+def empty_store(config: RunConfig, agent: Agent, worlds: Worlds) -> Store:
+    """Room for all episodes that will be collected, or as many as memory allows.
+
+    Raises:
+        ConfigError: the memory cannot hold one episode of each scenario.
+    """
+    budget, num = config.budget, len(worlds.scenarios)
+    rounds = budget.random_rounds + budget.expert_rounds + budget.rounds
+    steps, written = budget.episode_steps + 1, agent.stored
+    most = capacity_within(config.replay_bytes, num, worlds.layout, steps, written)
+    return Store(num, worlds.layout, steps=steps, capacity=min(rounds, most), written=written)
+
+
+def prompts_for(config: RunConfig, agent: Agent, worlds: Worlds, *, seed: int) -> Prompt:
+    """What fills the contexts of some scenarios at first, of the run's kind.
+
+    `expert` takes the best stretch of an episode of each scenario's expert; `own` the first
+    steps that random actions make there, as an agent that knows nothing would take.
+    """
+    steps = None
+    if config.prompt != "none":
+        simulator = Simulator(worlds.scenarios, layout=worlds.layout)
+        if config.prompt == "expert":
+            policy: Any = ExpertPolicy(
+                worlds.scenarios, worlds.layout, plain_obs=simulator.plain_obs
+            )
+        else:
+            policy = RandomPolicy(worlds.masks, seed=seed)
+        num_steps = min(config.budget.episode_steps, PROMPT_EPISODE)
+        steps = rollout(simulator, policy, num_steps=num_steps, seed=seed)
+    return make_prompts(
+        config.prompt,
+        num=len(worlds.scenarios),
+        layout=worlds.layout,
+        window=agent.windows.context,
+        steps=steps,
+    )
+
+
+def init_key(config: RunConfig) -> PRNGKeyArray:
+    """The key that a run's first state is drawn with."""
+    return named_keys(root_key(config.seed), "init").init
+
+
+def memory_needed(run: Run) -> tuple[int, int]:
+    """Memory [bytes] of a run while it trains: of its replay, and of all that learns."""
+    state = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves(run.state).values())
+    # Twice: an update makes the next state beside the one that it reads.
+    return run.experience.store.num_bytes, 2 * state
+
+
+def memory_said(run: Run) -> str:
+    """The same in words."""
+    replay, state = (f"{amount / 1e6:.3g} MB" for amount in memory_needed(run))
+    return f"{replay} for the replay and {state} for model, behaviour and optimisers"
+
+
+def check_memory(run: Run, limit_gb: float | None) -> None:
+    """Refuse a run that needs more than was allowed, before it takes anything.
+
+    Raises:
+        ConfigError: it does; the message says for what, and the least that would do.
+    """
+    needed = sum(memory_needed(run))
+    if limit_gb is not None and needed > limit_gb * 1e9:
+        raise ConfigError(
+            f"--memory-limit {limit_gb} [GB] is too little: this run needs {memory_said(run)}. "
+            f"Give {math.ceil(needed / 1e6) / 1e3} or more, or choose a smaller --budget or --size."
+        )

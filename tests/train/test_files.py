@@ -1,0 +1,42 @@
+"""A file is the old or the new one, never half of either."""
+
+import errno
+import os
+
+import numpy as np
+import pytest
+
+from mrcom.core.errors import RunFolderError
+from mrcom.train.files import draft_of, drop_leftovers, read_arrays, write_arrays, write_whole
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_the_old_file_stays_when_the_new_one_cannot_be_written(tmp_path, monkeypatch, call):
+    path = tmp_path / "a"
+    write_whole(path, lambda file: file.write(b"old"))
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(RunFolderError, match="No space left") as error:
+        write_whole(path, lambda file: file.write(b"new"))
+    assert "\n" not in str(error.value)
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["a"]
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path):
+    draft_of(tmp_path / "replay" / "x.npz").parent.mkdir()
+    draft_of(tmp_path / "replay" / "x.npz").write_bytes(b"half")
+    write_whole(tmp_path / "b", lambda file: file.write(b"whole"))
+    half = tmp_path / "checkpoints" / "6.orbax-checkpoint-tmp"
+    (half / "arrays").mkdir(parents=True)
+    assert drop_leftovers(tmp_path) == [half.name, ".x.npz.draft"]
+    assert drop_leftovers(tmp_path) == [] and (tmp_path / "b").exists() and not half.exists()
+
+
+def test_arrays_come_back_by_name(tmp_path):
+    write_arrays(tmp_path / "a.npz", {"x": np.arange(3), "y": np.zeros(())})
+    found = read_arrays(tmp_path / "a.npz")
+    assert set(found) == {"x", "y"}
+    np.testing.assert_array_equal(found["x"], np.arange(3))
