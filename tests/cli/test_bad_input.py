@@ -1,14 +1,17 @@
 """What a user gets wrong is answered in one line, with code 2, before anything is computed."""
 
+import dataclasses
 import json
 import pathlib
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from mrcom.cli.main import main
 from mrcom.cli.train import Train, config_of
 from mrcom.train.checkpoint import Checkpoints
+from mrcom.train.files import read_arrays, write_arrays
 from mrcom.train.log import Counters
 from mrcom.train.run_folder import create_run
 
@@ -32,7 +35,6 @@ def run_dir(tmp_path) -> pathlib.Path:
     checkpoints = Checkpoints(folder.checkpoints)
     meta = {"config": config, "counters": Counters(), "phase": 0, "log_position": 0}
     checkpoints.save(0, {"x": jnp.zeros(3)}, meta=meta)
-    checkpoints.close()
     return folder.path
 
 
@@ -69,6 +71,33 @@ def test_resuming_with_another_setting(capsys, tmp_path):
     assert "seed=0, not 5" in said
 
 
+def test_resuming_with_more_updates_that_were_not_allowed(capsys, tmp_path):
+    create_run(tmp_path / "run", config_of(DEBUG))
+    said = failure(capsys, "train", "--resume", "run", "--updates", "20")
+    assert "budget.updates=8, not 20" in said and "--allow-change budget.updates," in said
+    said = failure(capsys, "train", "--resume", "run", "--allow-change", "budget.update")
+    assert "Did you mean 'budget.updates'?" in said
+
+
+def test_the_name_of_a_budget_says_what_was_changed_in_it():
+    amount = config_of(dataclasses.replace(DEBUG, rounds=3)).budget
+    assert (amount.name, amount.rounds, amount.updates) == ("debug-3x8", 3, 8)
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--updates", "0"], "--updates 0 must be at least 1"),
+        (["--rounds", "-1"], "--rounds -1 must be at least 0"),
+        (["--save-every", "0"], "save_every=0 must be at least 1"),
+        (["--memory-limit", "0.0001"], "--memory-limit 0.0001 [GB] is too little"),
+    ],
+)
+def test_a_number_that_cannot_be(capsys, tmp_path, args, said):
+    assert said in failure(capsys, "train", "--run-dir", "run", *DEBUG_ARGS, *args)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
@@ -102,8 +131,10 @@ def test_a_checkpoint_of_another_shape(capsys, run_dir):
 
 
 def test_a_checkpoint_of_another_version(capsys, run_dir):
-    path = run_dir / "checkpoints" / "0" / "record" / "metadata"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99, "mrcom": "9.9"}))
+    path = run_dir / "checkpoints" / "0.npz"
+    arrays = read_arrays(path)
+    record = json.loads(arrays["record"].tobytes()) | {"format": 99, "mrcom": "9.9"}
+    write_arrays(path, arrays | {"record": np.frombuffer(json.dumps(record).encode(), np.uint8)})
     assert "format 99, written by mrcom 9.9" in failure(capsys, "adapt", str(run_dir))
 
 

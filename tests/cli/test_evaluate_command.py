@@ -16,7 +16,7 @@ from mrcom.cli.main import main
 from mrcom.cli.train import Train, config_of
 from mrcom.core.errors import ConfigError
 from mrcom.evaluate.scores import read_scores, select
-from mrcom.train import loop
+from mrcom.train.run import agent_of
 from mrcom.train.run_folder import create_run
 from mrcom.train.settings import training_worlds
 
@@ -98,9 +98,9 @@ def test_episodes_of_another_evaluation_seed_are_kept_beside_the_first(planned, 
 def test_a_method_without_a_planner_is_refused_in_one_line(tmp_path, monkeypatch, capsys):
     config = config_of(Train(budget="debug"))
     folder = create_run(tmp_path / "run", config)
-    agent = loop.agent_of(config, training_worlds(config))
+    agent = agent_of(config, training_worlds(config))
     run = SimpleNamespace(config=config, folder=folder, agent=agent)
-    monkeypatch.setattr(loop, "open_trained", lambda folder: run)
+    monkeypatch.setattr("mrcom.train.run.open_trained", lambda folder: run)
     assert main(["evaluate", str(folder.path), "--planner"]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "MrCom does not act by planning" in said and "cadm" in said
@@ -109,7 +109,7 @@ def test_a_method_without_a_planner_is_refused_in_one_line(tmp_path, monkeypatch
 @pytest.mark.parametrize("method", ["cadm", "cadm-vanilla", "mrcom", "sac", "dreamer", "mamba"])
 def test_only_methods_that_say_how_to_plan_can(method):
     config = config_of(Train(budget="debug", method=method, bodies=("cheetah",)))
-    agent = loop.agent_of(config, training_worlds(config))
+    agent = agent_of(config, training_worlds(config))
     if config.method in (CADM, VANILLA):
         assert planning.planning_of(agent) == agent.config.planning
     else:

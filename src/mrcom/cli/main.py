@@ -8,9 +8,21 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import subcommand
 
-from mrcom.cli import adapt, compare, demo, doctor, evaluate, expert, report, scenarios, train
+from mrcom.cli import (
+    adapt,
+    compare,
+    demo,
+    diagnose,
+    doctor,
+    evaluate,
+    expert,
+    report,
+    robustness,
+    scenarios,
+    train,
+)
 from mrcom.cli.choices import check_choices
-from mrcom.core.errors import MrcomError, unknown
+from mrcom.core.errors import MrcomError, Stopped, unknown
 
 # In the order a newcomer meets them.
 Command = (
@@ -18,6 +30,8 @@ Command = (
     | Annotated[train.Train, subcommand("train")]
     | Annotated[adapt.Adapt, subcommand("adapt")]
     | Annotated[evaluate.Evaluate, subcommand("evaluate")]
+    | Annotated[diagnose.Diagnose, subcommand("diagnose")]
+    | Annotated[robustness.Robustness, subcommand("robustness")]
     | Annotated[report.Report, subcommand("report")]
     | Annotated[compare.Compare, subcommand("compare")]
     | Annotated[scenarios.Scenarios, subcommand("scenarios")]
@@ -29,6 +43,8 @@ RUN: dict[type, Callable[[Any], int | None]] = {
     train.Train: train.run,
     adapt.Adapt: adapt.run,
     evaluate.Evaluate: evaluate.run,
+    diagnose.Diagnose: diagnose.run,
+    robustness.Robustness: robustness.run,
     report.Report: report.run,
     compare.Compare: compare.run,
     scenarios.Scenarios: scenarios.run,
@@ -47,8 +63,9 @@ def main(args: Sequence[str] | None = None) -> int:
         args: what follows `mrcom`; the process's own by default.
 
     Returns:
-        The exit code: 0, 1 where something was found broken, 2 for an error the user can
-        mend (one line on stderr), 130 after Ctrl-C.
+        The exit code: 0 (also for a run that SIGTERM stopped: it has saved itself), 1 where
+        something was found broken, 2 for an error the user can mend (one line on stderr), 130
+        after Ctrl-C.
     """
     try:
         options = parse(sys.argv[1:] if args is None else args)
@@ -57,6 +74,9 @@ def main(args: Sequence[str] | None = None) -> int:
     except MrcomError as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return FAILED
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        return 0
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return INTERRUPTED

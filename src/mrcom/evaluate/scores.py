@@ -84,9 +84,16 @@ def append_scores(path: pathlib.Path, scores: Iterable[Score]) -> None:
     Raises:
         RunFolderError: the file cannot be written.
     """
-    text = "".join(
-        json.dumps(dataclasses.asdict(score), allow_nan=False) + "\n" for score in scores
-    )
+    append_lines(path, map(dataclasses.asdict, scores))
+
+
+def append_lines(path: pathlib.Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Adds JSON lines to a file, all at once.
+
+    Raises:
+        RunFolderError: the file cannot be written.
+    """
+    text = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)

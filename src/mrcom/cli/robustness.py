@@ -1,0 +1,109 @@
+"""`mrcom robustness`: what a run's policies are worth under perturbations."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from mrcom.cli.choices import Choice
+from mrcom.cli.options import Json, OtherBudget, Run, budget_for
+
+if TYPE_CHECKING:
+    from mrcom.agents.presets import Budget
+    from mrcom.evaluate.robustness import Study
+    from mrcom.train.run import Run as TrainedRun
+
+PERTURBATION = Choice(
+    "perturbation",
+    ("noise", "masked", "gravity", "friction", "mass", "latent-error", "latent-drift"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Robustness:
+    """Returns in the targets against the degree of each perturbation; kept in robustness.jsonl."""
+
+    run: Run
+    policies: Annotated[
+        tuple[str, ...],
+        tyro.conf.arg(help="Whose: behaviour, or a name that `mrcom adapt` gave.", metavar="NAME"),
+    ] = ("behaviour",)
+    only: Annotated[
+        tuple[str, ...],
+        PERTURBATION,
+        tyro.conf.arg(
+            help="Which perturbations; by default all that the run's method has a place for.",
+            metavar=f"[{PERTURBATION.metavar} ...]",
+        ),
+    ] = ()
+    budget: OtherBudget = None
+    seed: Annotated[
+        int | None, tyro.conf.arg(help="Seed of the episodes; that of the run by default.")
+    ] = None
+    json: Json = False
+
+
+def study_of(
+    run: "TrainedRun", budget: "Budget", policies: Sequence[str], only: Sequence[str], *, seed: int
+) -> "Study":
+    """A run's policies, its targets, and what they are tried by.
+
+    Raises:
+        ConfigError: no such policy, or a latent state was asked for that the method has not got.
+    """
+    from mrcom.core.errors import ConfigError, unknown
+    from mrcom.evaluate.judge import Trial
+    from mrcom.evaluate.robustness import PERTURBATIONS, Study
+    from mrcom.models.latent_error import NONE
+    from mrcom.train.adaptation import targets_of_run
+    from mrcom.train.contestants import contestants, with_latent_error
+    from mrcom.train.settings import worlds_of
+
+    targets = targets_of_run(run, budget)
+    worlds = worlds_of(run.config, [target.scenario for target in targets])
+    trial = Trial(
+        worlds.scenarios, tuple(target.inside for target in targets), worlds.layout, budget, seed
+    )
+    known = contestants(run, worlds.scenarios)
+    for name in policies:
+        if name not in known:
+            raise unknown("policy", name, known)
+    chosen = {name: known[name] for name in policies}
+    kinds = {kind: PERTURBATIONS[kind] for kind in only or PERTURBATIONS}
+    try:
+        latent = set(with_latent_error(run, chosen, NONE, seed=seed))
+    except ConfigError:
+        if any(PERTURBATIONS[kind].error for kind in only):
+            raise
+        latent = set()
+    return Study(chosen, latent, trial, kinds, run.config.seed)
+
+
+def run(options: Robustness) -> int | None:
+    """Run the command."""
+    from mrcom.cli.report import print_tables
+    from mrcom.core.config import to_json
+    from mrcom.evaluate.robustness import append_cell, read_cells
+    from mrcom.report.robustness import draw_robustness, robustness_table
+    from mrcom.train.run import open_trained
+    from mrcom.train.run_folder import open_run
+
+    trained = open_trained(open_run(options.run))
+    seed = trained.config.seed if options.seed is None else options.seed
+    budget = budget_for(trained, options.budget)
+    study = study_of(trained, budget, options.policies, options.only, seed=seed)
+    file = trained.folder.path / "robustness.jsonl"
+    for cell in study.cells(read_cells(file)):
+        append_cell(file, cell)
+    keys = {empty.key for empty in study.wanted()}
+    found = [cell for cell in read_cells(file) if cell.key in keys]
+    figure = trained.folder.figures / "robustness.png"
+    draw_robustness(figure, found)
+    if options.json:
+        print(json.dumps(to_json(found), indent=2))
+    else:
+        print_tables([robustness_table(found)])
+        print(f"Everything is in {file} and {figure}")
+    return None

@@ -1,0 +1,266 @@
+"""What a policy is still worth when its world, what it sees or its latent state is disturbed."""
+
+import dataclasses
+import json
+import math
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from mrcom.agents.disturbed import DisturbedPolicy
+from mrcom.core.config import from_json, to_json
+from mrcom.core.errors import ConfigError, RunFolderError
+from mrcom.core.progress import Bar, progress
+from mrcom.core.steps import Masks
+from mrcom.evaluate.evaluate import MakePolicy
+from mrcom.evaluate.judge import Contestant, Trial
+from mrcom.evaluate.normalise import normalised_score
+from mrcom.evaluate.scores import append_lines
+from mrcom.models.latent_error import LatentError
+from mrcom.scenarios.observation import PLAIN, ObservationFunction
+from mrcom.scenarios.scenario import Scenario
+from mrcom.simulate.rollout import Policy
+
+GRAVITY = 9.81
+"""Of a scenario whose factor is 1 [m/s^2]."""
+UNDISTURBED = "none"
+"""Name of the perturbation that is none: every curve's first point."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Perturbation:
+    """One way in which things get worse, by degrees."""
+
+    title: str
+    """What figures call it."""
+    unit: str
+    """Of its degrees."""
+    degrees: tuple[float, ...]
+    """That are measured."""
+    nominal: float
+    """The degree at which nothing is perturbed."""
+    scenario: Callable[[Scenario, float], Scenario] = lambda scenario, _: scenario
+    """The target at a degree."""
+    error: Callable[[float], LatentError] | None = None
+    """The error of latent states at a degree, where that is what is perturbed."""
+    exact: Callable[[Scenario], str] = lambda _: ""
+    """What a perturbed target then has, where its degree alone does not say that."""
+
+
+def noisy(scenario: Scenario, share: float) -> Scenario:
+    """Gaussian noise on every quantity, in shares of its standard deviation."""
+    _check_plain(scenario)
+    std = tuple(share * value for value in scenario.embodiment.obs_std)
+    return dataclasses.replace(scenario, observation=ObservationFunction("add_g", noise_std=std))
+
+
+def masked(scenario: Scenario, share: float) -> Scenario:
+    """A share of the quantities, rounded up, read 0: others at each step."""
+    _check_plain(scenario)
+    num = math.ceil(share * scenario.embodiment.obs)
+    return dataclasses.replace(scenario, observation=ObservationFunction("msk_r", masked=num))
+
+
+def _factor(name: str) -> Callable[[Scenario, float], Scenario]:
+    return lambda scenario, by: dataclasses.replace(
+        scenario, **{name: getattr(scenario, name) * by}
+    )
+
+
+PERTURBATIONS: Mapping[str, Perturbation] = {
+    "noise": Perturbation(
+        "noise on observations", "standard deviations of each quantity", (0.1, 0.3, 1.0), 0.0, noisy
+    ),
+    "masked": Perturbation(
+        "masked observations", "share of the quantities, others each step", (0.1, 0.25, 0.5), 0.0,
+        masked,
+        exact=lambda one: f"{one.observation.masked} of {one.embodiment.obs} quantities",
+    ),
+    "gravity": Perturbation(
+        "gravity", "times the target's", (0.5, 0.75, 1.25, 1.5), 1.0, _factor("gravity"),
+        exact=lambda one: f"{GRAVITY * one.gravity:.4g} m/s^2",
+    ),
+    "friction": Perturbation(
+        "friction", "times the target's", (0.25, 0.5, 2.0, 4.0), 1.0, _factor("friction"),
+        exact=lambda one: f"{one.friction:.4g} x default",
+    ),
+    "mass": Perturbation(
+        "mass", "times the target's", (0.5, 0.75, 1.25, 1.5), 1.0, _factor("mass"),
+        exact=lambda one: f"{one.mass:.4g} x default",
+    ),
+    "latent-error": Perturbation(
+        "latent error without drift", "variance", (0.1, 1.0, 5.0), 0.0,
+        error=lambda variance: LatentError(variance=(variance, variance)),
+    ),
+    "latent-drift": Perturbation(
+        "latent drift", "mean error of each entry", (0.1, 1.0, 5.0), 0.0,
+        error=lambda drift: LatentError(drift=(drift, drift)),
+    ),
+}  # fmt: skip
+"""All perturbations by name. Degrees are our choice but the variance 0.1 and 5 and the drift up to
+5, which are those of the figures of arXiv 2501.00195."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A policy in all targets, at one degree of one perturbation."""
+
+    perturbation: str
+    degree: float
+    unit: str
+    policy: str
+    seed: int
+    """Of the run."""
+    evaluation_seed: int
+    """Of the episodes, and of everything random that is done to them."""
+    budget: str
+    updates: int
+    """Gradient steps of what acted: another number is another policy."""
+    targets: tuple[str, ...]
+    """Hashes of the undisturbed targets."""
+    returns: tuple[tuple[float, ...], ...]
+    """Of every episode in every target."""
+    normalised: tuple[tuple[float | None, ...], ...]
+    """0 is random and 100 the expert in the *undisturbed* target; null where they are too close."""
+    exact: tuple[str, ...] = ()
+    """What each target had at that degree, with its unit; empty where the degree says it."""
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What makes two cells the same measurement."""
+        return (
+            self.perturbation, self.degree, self.policy, self.seed, self.evaluation_seed,
+            self.budget, self.updates, self.targets,
+        )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """Policies of a run, and by what they are tried."""
+
+    policies: Mapping[str, Contestant]
+    """By name."""
+    latent: Set[str]
+    """Those of them that act on a latent state: the others feel no error of it."""
+    trial: Trial
+    """In the undisturbed targets."""
+    perturbations: Mapping[str, Perturbation]
+    run_seed: int
+
+    def cells(self, known: Sequence[Cell]) -> Iterator[Cell]:
+        """Every cell that is not known yet, as it is found.
+
+        Random actions and experts come first: the scale of all scores.
+
+        Raises:
+            ConfigError: a target cannot be perturbed in that way; before anything is measured.
+        """
+        found = {cell.key: cell for cell in known}
+        missing = [cell for cell in self.wanted() if cell.key not in found]
+        steps = self.trial.budget.evaluation_steps
+        with progress("perturbing", total=steps * len(missing)) as bar:
+            for empty in missing:
+                bar.advance(0, text=f"{empty.policy}, {empty.perturbation} {empty.degree:g}")
+                returns = _rows(self._returns(empty, bar))
+                found[empty.key] = dataclasses.replace(empty, returns=returns)
+                yield self._scored(found[empty.key], found)
+
+    def wanted(self) -> list[Cell]:
+        """Every cell, without returns: first the undisturbed ones of references and policies."""
+        cells = [(UNDISTURBED, 0.0, name) for name in ("random", "expert", *self.policies)]
+        cells += [
+            (kind, degree, name)
+            for kind, one in self.perturbations.items()
+            for degree in one.degrees
+            for name in self.policies
+            if one.error is None or name in self.latent
+        ]
+        return [self._empty(*cell) for cell in cells]
+
+    def _empty(self, kind: str, degree: float, name: str) -> Cell:
+        trial = self.trial
+        updates = self.policies[name].updates if name in self.policies else 0
+        unit = self.perturbations[kind].unit if kind != UNDISTURBED else ""
+        targets = tuple(scenario.hash for scenario in trial.scenarios)
+        given = self.run_seed, trial.seed, trial.budget.name, updates, targets
+        cell = Cell(kind, degree, unit, name, *given, returns=(), normalised=())
+        if kind == UNDISTURBED:
+            return cell
+        one = self.perturbations[kind]
+        exact = tuple(one.exact(one.scenario(target, degree)) for target in trial.scenarios)
+        return dataclasses.replace(cell, exact=exact if any(exact) else ())
+
+    def _returns(self, cell: Cell, bar: Bar) -> Float[np.ndarray, "N E"]:
+        trial, name, degree = self.trial, cell.policy, cell.degree
+        if name == "random":
+            return trial.random_returns(bar)
+        if name == "expert":
+            return trial.expert_returns(bar)
+        make: MakePolicy = self.policies[name].make_policy
+        if cell.perturbation == UNDISTURBED:
+            return trial.returns(make, bar)
+        one = self.perturbations[cell.perturbation]
+        error = None if one.error is None else one.error(degree)
+        # What acts was made for the target and is not told that it changed: its prompt, too, is
+        # from there.
+        rows = tuple(s for s in trial.scenarios for _ in range(trial.budget.evaluation_episodes))
+
+        def unaware(_: tuple[Scenario, ...], masks: Masks) -> Policy:
+            policy = make(rows, masks)
+            return policy if error is None else DisturbedPolicy(policy, error, seed=trial.seed)
+
+        changed = tuple(one.scenario(target, degree) for target in trial.scenarios)
+        return dataclasses.replace(trial, scenarios=changed).returns(unaware, bar)
+
+    def _scored(self, cell: Cell, found: Mapping[tuple[Any, ...], Cell]) -> Cell:
+        ends = [found.get(self._empty(UNDISTURBED, 0.0, name).key) for name in ("random", "expert")]
+        if None in ends:  # of random actions themselves, before the experts are known
+            nothing = np.full(np.shape(cell.returns), np.nan)
+            return dataclasses.replace(cell, normalised=_rows(nothing))
+        zero, hundred = (np.asarray(end.returns).mean(axis=1) for end in ends if end is not None)
+        score = normalised_score(np.asarray(cell.returns), zero, hundred)
+        return dataclasses.replace(cell, normalised=_rows(score))
+
+
+def append_cell(path: pathlib.Path, cell: Cell) -> None:
+    """Adds a line to a file; a reader sees all of it or nothing."""
+    append_lines(path, [to_json(cell)])
+
+
+def read_cells(path: pathlib.Path) -> list[Cell]:
+    """All cells of a file, of a measurement made twice the later one; none where there is no file.
+
+    A torn last line, as an interruption leaves it, is left out.
+
+    Raises:
+        RunFolderError: a line is damaged; the message has its number.
+    """
+    if not path.is_file():
+        return []
+    text, latest = path.read_text(), {}
+    for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), start=1):
+        try:
+            cell = from_json(Cell, json.loads(line))
+        except (ValueError, ConfigError, AttributeError) as error:
+            raise RunFolderError(
+                f"{path}, line {number} is damaged: {error}. Delete the line."
+            ) from error
+        latest[cell.key] = cell
+    return list(latest.values())
+
+
+def _rows(values: Float[np.ndarray, "N E"]) -> tuple[tuple[float | None, ...], ...]:
+    finite = lambda value: float(value) if math.isfinite(value) else None
+    return tuple(tuple(map(finite, row)) for row in np.asarray(values))
+
+
+def _check_plain(scenario: Scenario) -> None:
+    if scenario.observation != PLAIN:
+        raise ConfigError(
+            f"The observations of {scenario.name} are perturbed already "
+            f"({scenario.observation.kind}): choose perturbations other than noise and masked "
+            f"with --only, such as --only gravity."
+        )

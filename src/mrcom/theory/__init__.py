@@ -1,0 +1,1 @@
+"""The papers' theorems as functions, and what can be estimated of them from a run."""

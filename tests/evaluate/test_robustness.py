@@ -1,0 +1,159 @@
+"""Perturbations of targets, and a study of them that can be interrupted."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from mrcom.agents.presets import budget
+from mrcom.core.errors import ConfigError, RunFolderError
+from mrcom.evaluate import robustness
+from mrcom.evaluate.judge import Trial
+from mrcom.evaluate.robustness import PERTURBATIONS, Cell, Study, append_cell, read_cells
+from mrcom.models.latent_error import LatentError
+from mrcom.scenarios.layout import layout_of
+from mrcom.scenarios.scenario import Scenario
+from mrcom.simulate.rollout import RandomPolicy
+from mrcom.train.contestants import Contestant
+
+TARGETS = (Scenario("cheetah", 1.0), Scenario("walker", 1.0, gravity=0.8))
+AMOUNT = dataclasses.replace(budget("debug"), evaluation_episodes=2, evaluation_steps=4)
+TRIAL = Trial(TARGETS, (True, True), layout_of(TARGETS), AMOUNT, 3)
+
+
+def study_of(*kinds, seen=None, latent=(), trial=TRIAL):
+    def make(rows, masks):
+        if seen is not None:
+            seen.append(rows)
+        return RandomPolicy(masks, seed=0)
+
+    one = Contestant(make, 0, 7)
+    return Study({"behaviour": one}, set(latent), trial, {k: PERTURBATIONS[k] for k in kinds}, 0)
+
+
+@pytest.mark.parametrize("name", ["gravity", "friction", "mass"])
+def test_a_factor_is_that_of_the_target_times_the_degree(name):
+    target = Scenario("walker", 1.0, gravity=0.8, friction=0.5, mass=1.5)
+    changed = PERTURBATIONS[name].scenario(target, 1.25)
+    assert getattr(changed, name) == pytest.approx(1.25 * getattr(target, name))
+    assert dataclasses.replace(changed, **{name: getattr(target, name)}) == target
+
+
+def test_noise_is_in_standard_deviations_of_each_quantity():
+    changed = PERTURBATIONS["noise"].scenario(TARGETS[0], 0.3)
+    assert changed.observation.kind == "add_g"
+    np.testing.assert_allclose(
+        changed.observation.noise_std, 0.3 * np.asarray(TARGETS[0].embodiment.obs_std)
+    )
+
+
+def test_a_share_of_the_quantities_is_masked_rounded_up():
+    changed = PERTURBATIONS["masked"].scenario(TARGETS[0], 0.25)
+    assert (changed.observation.kind, changed.observation.masked) == ("msk_r", 5)  # of 17
+    assert PERTURBATIONS["masked"].exact(changed) == "5 of 17 quantities"
+
+
+def test_latent_errors_are_a_variance_or_a_drift_alone():
+    assert PERTURBATIONS["latent-error"].error(5.0) == LatentError(variance=(5.0, 5.0))
+    assert PERTURBATIONS["latent-drift"].error(5.0) == LatentError(drift=(5.0, 5.0))
+
+
+def test_what_is_observed_otherwise_already_is_refused_before_anything_is_measured():
+    other = PERTURBATIONS["noise"].scenario(TARGETS[0], 0.1)
+    seen = []
+    study = study_of("masked", seen=seen, trial=dataclasses.replace(TRIAL, scenarios=(other,)))
+    with pytest.raises(ConfigError, match="--only gravity"):
+        next(study.cells([]))
+    assert seen == []
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """All cells of a study of gravity, and the rows that the policy was made for."""
+    seen = []
+    return list(study_of("gravity", seen=seen).cells([])), seen
+
+
+def test_references_come_first_and_every_degree_once(measured):
+    cells, _ = measured
+    assert [(c.policy, c.perturbation, c.degree) for c in cells] == [
+        ("random", "none", 0.0),
+        ("expert", "none", 0.0),
+        ("behaviour", "none", 0.0),
+        *(("behaviour", "gravity", degree) for degree in (0.5, 0.75, 1.25, 1.5)),
+    ]
+    assert {np.shape(cell.returns) for cell in cells} == {(2, 2)}
+    assert len({cell.returns for cell in cells}) > 4, "gravity changes what happens"
+
+
+def test_exact_values_have_their_unit(measured):
+    cells, _ = measured
+    assert cells[-1].exact == ("14.71 m/s^2", "11.77 m/s^2")  # 1.5 x 9.81, of which 0.8
+
+
+def test_a_policy_is_made_for_the_target_and_not_told_of_the_change(measured):
+    _, seen = measured
+    assert len(seen) == 5
+    assert all(rows == tuple(t for t in TARGETS for _ in range(2)) for rows in seen)
+
+
+def test_scores_are_on_the_scale_of_the_undisturbed_target():
+    reference = lambda name, *rows: (name, tuple(rows))
+    known = []
+    study = study_of("mass")
+    wanted = {cell.policy: cell for cell in study.wanted() if cell.perturbation == "none"}
+    ends = (reference("random", (0.0, 0.0), (1.0, 3.0)), reference("expert", (50.0, 150.0), (5, 5)))
+    for name, returns in ends:
+        floats = tuple(tuple(map(float, row)) for row in returns)
+        known.append(dataclasses.replace(wanted[name], returns=floats))
+    found = list(study.cells(known))
+    for cell in found:
+        np.testing.assert_allclose(cell.normalised[0], cell.returns[0])  # 0 and 100
+        assert cell.normalised[1] == (None, None)  # 2 and 5 are too close
+    assert len(found) == 5
+
+
+def test_policies_without_a_latent_state_have_no_cells_of_its_errors():
+    kinds = lambda latent: {
+        c.perturbation for c in study_of("latent-error", latent=latent).wanted()
+    }
+    assert kinds(()) == {"none"}
+    assert kinds(("behaviour",)) == {"none", "latent-error"}
+
+
+def test_finished_cells_are_read_again_and_not_measured_again(measured, tmp_path):
+    cells, _ = measured
+    file, seen = tmp_path / "robustness.jsonl", []
+    for cell in cells[:5]:
+        append_cell(file, cell)
+    with file.open("a") as torn:
+        torn.write('{"perturbation": "gra')  # what a killed run leaves behind
+    known = read_cells(file)
+    assert known == cells[:5]
+    rest = list(study_of("gravity", seen=seen).cells(known))
+    assert rest == cells[5:] and len(seen) == 2
+    append_cell(file, rest[0])
+    file.write_text(file.read_text().replace('{"perturbation": "gra\n', ""))
+    assert read_cells(file) == cells[:6]
+
+
+def test_another_budget_seed_or_policy_is_another_cell(measured):
+    cells, _ = measured
+    for change in ({"budget": "tiny"}, {"evaluation_seed": 9}, {"updates": 8}, {"degree": 2.0}):
+        assert dataclasses.replace(cells[-1], **change).key != cells[-1].key
+
+
+def test_a_damaged_line_is_named(tmp_path):
+    file = tmp_path / "robustness.jsonl"
+    file.write_text(json.dumps({"perturbation": "gravity", "degre": 1}) + "\n")
+    with pytest.raises(RunFolderError, match=r"line 1 is damaged.*degre"):
+        read_cells(file)
+    assert read_cells(tmp_path / "none.jsonl") == []
+
+
+def test_what_is_known_of_gravity_is_the_simulators():
+    import mujoco
+
+    assert -mujoco.MjModel.from_xml_string("<mujoco/>").opt.gravity[2] == robustness.GRAVITY
+    assert isinstance(Cell, type)
