@@ -21,7 +21,7 @@ from mrcom.core.errors import CheckpointError, ConfigError, RunFolderError, Trai
 from mrcom.core.rng import root_key
 from mrcom.evaluate.scores import read_scores
 from mrcom.scenarios.splits import split
-from mrcom.train import loop
+from mrcom.train import adapt, loop
 from mrcom.train.log import Counters, read_log
 from mrcom.train.run import begin, open_trained, restore
 from mrcom.train.run_folder import open_run
@@ -117,7 +117,13 @@ def test_a_checkpoint_alone_is_enough_to_act(demo, tmp_path):
         run.policy(name="adaptd")
 
 
-def test_a_model_that_learnt_on_is_kept_and_used_with_its_policies(demo, tmp_path, capsys):
+def test_a_model_that_learnt_on_is_kept_and_used_with_its_policies(
+    demo, tmp_path, capsys, monkeypatch
+):
+    act = adapt._act
+    # Later episodes earn more, so that it is not the behaviour that is kept.
+    later = lambda *given: act(*given) + 1000 * given[3]
+    monkeypatch.setattr(adapt, "_act", later)
     shutil.copytree(demo, tmp_path / "run")
     run_dir = str(tmp_path / "run")
     args = ["adapt", run_dir, "--name", "tuned", "--model", "finetune", "--no-control"]
@@ -136,7 +142,7 @@ def test_a_model_that_learnt_on_is_kept_and_used_with_its_policies(demo, tmp_pat
         alone = mrcom.load(run_dir).policy([run.targets[n]], name="tuned")
         np.testing.assert_allclose(alone(obs[n : n + 1])[0], action[n], atol=1e-5)
     assert main(["evaluate", run_dir, "--budget", "debug"]) == 0
-    said = "tuned (policy_init behaviour, learner imagination, model finetune): 60 real steps"
+    said = "tuned (policy_init behaviour, learner imagination, model finetune): 120 real steps"
     assert said in capsys.readouterr().out
 
 

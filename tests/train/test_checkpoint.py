@@ -15,6 +15,10 @@ from mrcom.core.errors import CheckpointError, RunFolderError
 from mrcom.core.rng import named_generator, root_key
 from mrcom.train.checkpoint import Checkpoints
 
+# A read that fails leaves the storage library's event loop to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
 OPTIMISER = optax.adam(0.1)
 
 

@@ -13,6 +13,9 @@ from mrcom.train import loop
 from mrcom.train.checkpoint import Checkpoints
 from mrcom.train.repair import repair
 
+# A read that fails leaves the storage library's event loop to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):

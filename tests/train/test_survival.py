@@ -23,6 +23,9 @@ from mrcom.train.log import read_log
 from mrcom.train.repair import repair
 from mrcom.train.run_folder import locked, open_run
 
+# A read that fails leaves the storage library's event loop to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
