@@ -5,7 +5,12 @@ import numpy as np
 from mrcom.core.numerics import symexp_bins
 from mrcom.core.rng import root_key
 from mrcom.nn.distributions import Normal
-from mrcom.objectives.prediction import continue_loss, reconstruction, reward_loss
+from mrcom.objectives.prediction import (
+    continue_loss,
+    image_reconstruction,
+    reconstruction,
+    reward_loss,
+)
 
 OBS, DECODED = jax.random.normal(root_key(0), (2, 2, 3, 5))
 MASK = jnp.array([[1.0] * 5, [1.0, 1.0, 0.0, 0.0, 0.0]])
@@ -53,3 +58,11 @@ def test_the_continue_loss_by_hand():
         [np.log(1 + np.exp(-2)), np.log(1 + np.exp(2)), 200.0],
         rtol=1e-5,
     )
+
+
+def test_a_pictures_error_is_summed_over_pixels_and_colours_in_shares_of_full_brightness():
+    # Two pixels: one colour off by 51 / 255 = 0.2, another by 1: 0.04 + 1.
+    image = np.zeros((1, 1, 2, 2, 3), np.uint8)
+    image[0, 0, 0, 0, 0], image[0, 0, 1, 1, 2] = 51, 255
+    loss = image_reconstruction(jnp.zeros((1, 1, 2, 2, 3)), jnp.asarray(image))
+    np.testing.assert_allclose(loss, [[1.04]], rtol=1e-6)

@@ -5,7 +5,7 @@ from dm_control import suite
 
 from mrcom.simulate.herd import Herd
 
-TASK = {"hopper": "hop", "walker": "walk", "cheetah": "run"}
+TASK = {"hopper": "hop", "walker": "walk", "cheetah": "run", "quadruped": "run"}
 
 
 def load(body, task=None):

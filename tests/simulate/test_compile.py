@@ -8,6 +8,7 @@ import pytest
 
 from mrcom.core.errors import ConfigError
 from mrcom.scenarios import BODIES, Box, LimbScale, Scenario, sample_scenarios
+from mrcom.scenarios.bodies.quadruped import LEGS
 from mrcom.simulate import compile_model, spec_of
 
 DENSITY = 1000.0
@@ -185,3 +186,39 @@ def test_equal_physics_are_compiled_once():
 def test_a_geometry_that_cannot_be_is_an_error_of_ours():
     with pytest.raises(ConfigError):
         compile_model(Scenario("walker", torso_length=float("inf")))
+
+
+def test_a_quadrupeds_hips_stay_on_the_torsos_surface():
+    for scenario in [Scenario("quadruped"), *samples("quadruped")]:
+        model = compile_model(scenario)
+        size = model.geom("torso").size
+        wanted = np.array([0.3, 0.27, 0.2])
+        wanted *= [scenario.torso_length, scenario.torso_size, scenario.torso_size]
+        np.testing.assert_allclose(size, wanted, rtol=1e-12)
+        hips = [model.body(f"hip_{leg}").pos / size for leg in LEGS]
+        # (x/a)^2 + (y/b)^2 is 0.993 at the suite's hips, and at every other.
+        np.testing.assert_allclose(np.square(hips).sum(axis=1), 4 / 9 + (20 / 27) ** 2, rtol=1e-9)
+
+
+def test_a_quadrupeds_torso_weighs_what_its_axes_say():
+    model = compile_model(Scenario("quadruped", torso_length=1.2, torso_size=0.9, mass=2))
+    ellipsoid = 2 * 1000 * 4 / 3 * math.pi * (0.3 * 1.2) * (0.27 * 0.9) * (0.2 * 0.9)
+    assert model.body("torso").mass[0] == pytest.approx(ellipsoid, rel=1e-12)
+
+
+def test_a_quadrupeds_other_factors_scale_what_they_say():
+    factors = {"gravity": 0.5, "friction": 2.0, "damping": 3.0, "actuator": 0.25}
+    default, changed = (
+        compile_model(Scenario("quadruped")),
+        compile_model(Scenario("quadruped", **factors)),
+    )
+    assert changed.opt.gravity.tolist() == [0, 0, -9.81 * 0.5]
+    np.testing.assert_allclose(changed.geom_friction, 2 * default.geom_friction)
+    np.testing.assert_allclose(changed.dof_damping, 3 * default.dof_damping)
+    forces = []
+    for model in (default, changed):
+        data = mujoco.MjData(model)
+        data.qpos[7:], data.act[:] = 0.1, 0.3
+        mujoco.mj_forward(model, data)
+        forces.append(data.qfrc_actuator.copy())
+    np.testing.assert_allclose(forces[1], 0.25 * forces[0])

@@ -6,11 +6,12 @@ import pytest
 import suite
 
 from mrcom.scenarios import BODIES, Scenario
+from mrcom.scenarios.rewards import reach
 from mrcom.simulate import compile_model
 from mrcom.simulate.compile import LEAN
 from mrcom.simulate.herd import Herd
 
-BODY_NAMES = ("hopper", "walker", "cheetah")
+BODY_NAMES = ("hopper", "walker", "cheetah", "quadruped")
 
 # Looks, names and where they lie in the file: no physics.
 LOOKS = (
@@ -26,6 +27,8 @@ LOOKS = (
     "site_group",
 )
 LOOKS += ("nbuffer", "nnames", "nmat", "ntex", "ncam", "nlight", "npaths", "signature", "vis")
+# The suite keeps the terrain of other tasks, and sites that only those read.
+LOOKS += ("hfield", "nsite")
 
 
 @pytest.mark.parametrize("name", BODY_NAMES)
@@ -37,11 +40,29 @@ def test_every_physical_array_equals_the_suites(name):
             continue
         value = getattr(ours, field)
         if isinstance(value, np.ndarray | int | float):
-            np.testing.assert_array_equal(value, getattr(theirs, field), err_msg=field)
+            expected = getattr(theirs, field)
+            if field.startswith("site_"):
+                expected = expected[_same_sites(ours, theirs)]
+            if field == "sensor_objid":
+                value, expected = _said_of(ours), _said_of(theirs)
+            np.testing.assert_array_equal(value, expected, err_msg=field)
             compared += 1
     assert compared > 250
     for field in ("body_mass", "body_inertia", "geom_size", "dof_invweight0", "actuator_gear"):
         assert getattr(ours, field).any()
+
+
+def _same_sites(ours, theirs):
+    """Which of the suite's sites ours are, in our order."""
+    names = [mujoco.mj_id2name(ours, mujoco.mjtObj.mjOBJ_SITE, i) for i in range(ours.nsite)]
+    return [theirs.name2id(name, "site") for name in names]
+
+
+def _said_of(model):
+    """Names of what each sensor measures."""
+    model = getattr(model, "ptr", model)
+    which = zip(model.sensor_objtype, model.sensor_objid, strict=True)
+    return [mujoco.mj_id2name(model, kind, index) for kind, index in which]
 
 
 @pytest.mark.parametrize("name", BODY_NAMES)
@@ -61,7 +82,7 @@ def test_every_option_equals_the_suites(name):
 @pytest.mark.parametrize("name", BODY_NAMES)
 def test_elements_have_the_suites_names(name):
     theirs, ours = suite.load(name).physics.model, compile_model(Scenario(name))
-    for kind in ("body", "joint", "geom", "actuator", "site"):
+    for kind in ("body", "joint", "geom", "actuator"):
         for index in range(
             getattr(ours, {"joint": "njnt", "actuator": "nu"}.get(kind, f"n{kind}"))
         ):
@@ -85,6 +106,8 @@ def test_control_periods_are_the_suites(name):
         ("walker", "walk", Scenario("walker", 1.0, "reach")),
         ("walker", "run", Scenario("walker", 8.0, "reach")),
         ("cheetah", "run", Scenario("cheetah", 10.0, "reach")),
+        ("quadruped", "walk", Scenario("quadruped", 0.5, "reach")),
+        ("quadruped", "run", Scenario("quadruped", 5.0, "reach")),
     ],
 )
 def test_a_thousand_random_steps_equal_the_suites(name, task, scenario):
@@ -94,11 +117,12 @@ def test_a_thousand_random_steps_equal_the_suites(name, task, scenario):
     env = suite.load(name, task)
     np.testing.assert_array_equal(herd.obs[1], suite.flat(suite.start_like(env, herd, 1)))
     rng = np.random.default_rng(1)
-    rewards = []
+    rewards, ends = [], env.action_spec()
     for _ in range(1000):
         action = rng.uniform(-1, 1, (3, herd.body.act))
         herd.step(action)
-        theirs = env.step(action[1])
+        half = (ends.maximum - ends.minimum) / 2
+        theirs = env.step((ends.maximum + ends.minimum) / 2 + half * action[1])
         np.testing.assert_array_equal(herd.obs[1], suite.flat(theirs.observation))
         assert herd.reward[1] == pytest.approx(theirs.reward, abs=1e-14)
         rewards.append(theirs.reward)
@@ -169,3 +193,37 @@ def test_a_cheetah_settles_for_two_hundred_steps_from_random_joints():
         mujoco.mj_step(model, data, 200)
         np.testing.assert_array_equal(herd.batch.bind("qpos")[row], data.qpos)
         np.testing.assert_array_equal(herd.batch.bind("qvel")[row], data.qvel)
+
+
+def test_a_quadruped_starts_any_way_up_as_low_as_it_touches_nothing():
+    scenarios = [Scenario("quadruped", torso_length=1.2, torso_size=0.8)] * 64
+    herd = Herd(scenarios, 2)
+    herd.reset(np.arange(64, dtype=np.int32), [np.random.default_rng(i) for i in range(64)])
+    start = herd.batch.bind("qpos").copy()
+    np.testing.assert_allclose(np.linalg.norm(start[:, 3:7], axis=1), 1)
+    assert not start[:, :2].any()
+    assert not start[:, 7:].any()
+    upright = herd.physics.of_body("xmat", "torso")[:, 8]
+    # Uniform orientations: the cosine of the tilt is uniform in [-1, 1].
+    assert abs(upright.mean()) < 3 * np.sqrt(1 / 3 / 64)
+    assert upright.std() == pytest.approx(np.sqrt(1 / 3), rel=0.3)
+    model = compile_model(scenarios[0])
+    data = mujoco.MjData(model)
+    for row in range(64):
+        touching = []
+        for lower in (0.0, 0.01):
+            data.qpos[:] = start[row]
+            data.qpos[2] -= lower
+            mujoco.mj_fwdPosition(model, data)
+            touching.append(data.ncon > 0)
+        assert touching == [False, True]
+
+
+def test_a_quadruped_stands_still_for_half_of_what_the_suite_gives_at_the_target():
+    # tolerance(0, (v, inf), margin=v, value_at_margin=0.5, linear) = 0.5, and 0 at -v.
+    assert reach(np.array([-5.0, 0.0, 2.5, 5.0]), np.full(4, 5.0), 0.5).tolist() == [
+        0,
+        0.5,
+        0.75,
+        1,
+    ]

@@ -6,7 +6,7 @@ import dataclasses
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, UInt8
 
 from mrcom.behaviour.policy import Actor
 from mrcom.core.errors import ConfigError
@@ -128,6 +128,8 @@ class Carry(eqx.Module):
     body: Int[Array, " N"]
     disturbance: Disturbance | None = None
     """What makes the latent state wrong, if anything does."""
+    image: UInt8[Array, "N S S 3"] | None = None
+    """What is seen now, for a model of pictures; whoever acts puts it here before each step."""
 
 
 def start(given: AbstractFilter, masks: Masks, prompt: Prompt) -> Carry:
@@ -173,7 +175,22 @@ def predict_open_loop(
     num_samples: int,
     dream_context: DreamContext,
 ) -> tuple[Float[Array, "K B H O"], Float[Array, "K B H"]]:
-    """Observations (normalised) and rewards of the last steps, dreamt under their actions.
+    """Observations (normalised) and rewards of the last steps, dreamt under their actions."""
+    features = dreamt_features(given, batch, key, horizon, num_samples, dream_context)
+    body = jnp.broadcast_to(batch.body, features.shape[:2])
+    obs = given.standard(given.model.decode(features, body), body)
+    return obs * batch.obs_mask[None, :, None], given.model.reward(features)
+
+
+def dreamt_features(
+    given: AbstractFilter,
+    batch: Batch,
+    key: PRNGKeyArray,
+    horizon: int,
+    num_samples: int,
+    dream_context: DreamContext,
+) -> Float[Array, "K B H F"]:
+    """Features of the last steps of a raw batch, dreamt under their actions.
 
     The model filters all steps before the last `horizon` and sees none of those.
     """
@@ -194,10 +211,7 @@ def predict_open_loop(
         return now, model.feature(now)
 
     _, features = jax.lax.scan(step, many, (jnp.arange(horizon), actions))
-    features = jnp.moveaxis(features, 0, 2)
-    body = jnp.broadcast_to(batch.body, (num_samples, rows))
-    obs = given.standard(model.decode(features, body), body) * batch.obs_mask[None, :, None]
-    return obs, model.reward(features)
+    return jnp.moveaxis(features, 0, 2)
 
 
 def expected(
@@ -220,7 +234,9 @@ def normalised(given: AbstractFilter, batch: Batch) -> Batch:
 
 def steps_of(batch: Batch, which: slice) -> Batch:
     """Some of a batch's steps."""
-    per_step = lambda b: (b.obs, b.action, b.reward, b.is_terminal, b.first, b.valid)
+    names = ["obs", "action", "reward", "is_terminal", "first", "valid"]
+    names += [] if batch.image is None else ["image"]
+    per_step = lambda b: [getattr(b, name) for name in names]
     return eqx.tree_at(per_step, batch, [array[:, which] for array in per_step(batch)])
 
 
@@ -249,7 +265,8 @@ def _observe_step(
     seen = given.seen(obs, carry.body, carry.model.obs_mask)
     model, source = given.model, carry.disturbance
     if source is None:
-        now, _ = model.correct(carry.model, seen, action, reward, key=key)
+        picture = {} if carry.image is None else {"image": carry.image}
+        now, _ = model.correct(carry.model, seen, action, reward, key=key, **picture)
         return model.feature(now), Carry(now, carry.body)
     if not isinstance(model, AbstractLatentModel):
         raise ConfigError("This method's world model has no latent state to add an error to.")

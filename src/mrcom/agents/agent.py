@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, UInt8
 
 from mrcom.behaviour.critic import MetaValue
 from mrcom.behaviour.dreams import DreamFn
@@ -202,6 +203,11 @@ class AgentPolicy:
     ):
         self._agent, self._state, self._masks = agent, state, masks
         self._prompt, self._key = prompt, key
+        self._image: np.ndarray | None = None
+
+    def show(self, image: UInt8[np.ndarray, "N S S 3"]) -> None:
+        """What the next action is chosen on, beside the observation."""
+        self._image = image
 
     def start(self, num: int) -> tuple[int, Carry]:
         """The step counter and what the agent remembers."""
@@ -217,5 +223,7 @@ class AgentPolicy:
         """The next action of every scenario."""
         step, memory = carry
         key = None if self._key is None else jax.random.fold_in(self._key, step)
+        if self._image is not None:
+            memory = dataclasses.replace(memory, image=jnp.asarray(self._image))
         chosen, memory = self._agent.act(self._state, memory, obs, action, reward, key)
         return np.asarray(chosen), (step + 1, memory)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 from mrcom.agents import cadm, dreamer, mamba, model_free
 from mrcom.agents.agent import Agent
@@ -12,6 +13,7 @@ from mrcom.agents.mrcom_config import SIZES
 from mrcom.core.errors import ConfigError
 from mrcom.core.types import Layout
 from mrcom.models.latent_error import NONE, LatentError
+from mrcom.models.pixels import PixelsConfig
 from mrcom.objectives.jacobian import JacobianConfig
 
 
@@ -48,6 +50,8 @@ def build_agent(
         behaviour=behaviour or behaviour_of(method.family),
         updates=updates,
     )
+    if layout.image:
+        agent = _with_pictures(agent)
     if isinstance(agent, MrCom | dreamer.Dreamer | mamba.Mamba):
         options = {"jacobian": jacobian or JacobianConfig(), "latent_error": latent_error}
         return dataclasses.replace(agent, config=dataclasses.replace(agent.config, **options))
@@ -57,6 +61,26 @@ def build_agent(
             f"latent error {latent_error.text}, or choose mrcom, dreamer or mamba."
         )
     return agent
+
+
+def _with_pictures(agent: Agent) -> Agent:
+    """The agent with a model that reads and draws pictures of its layout's size.
+
+    Raises:
+        ConfigError: its model has no place for them.
+    """
+    if not isinstance(agent, MrCom | dreamer.Dreamer):
+        raise ConfigError(
+            f"{type(agent).__name__} sees no pictures: train it on vectors, or choose mrcom or "
+            f"dreamer."
+        )
+    config = agent.config
+    pixels = PixelsConfig(side=agent.layout.image, units=config.model.units)
+    changed: dict[str, Any] = {"model": dataclasses.replace(config.model, pixels=pixels)}
+    if isinstance(agent, MrCom):
+        # A dreamt step would have to be drawn and read again to enter the context.
+        changed["dream_context"] = "frozen"
+    return dataclasses.replace(agent, config=dataclasses.replace(config, **changed))
 
 
 def method_named(name: str) -> Method:

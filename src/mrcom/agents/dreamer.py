@@ -24,7 +24,8 @@ from mrcom.behaviour.policy import Actor
 from mrcom.behaviour.steps import descend, follow, start_moments
 from mrcom.core.rng import named_keys
 from mrcom.core.types import Batch, Layout
-from mrcom.models.rssm import RSSM, packed
+from mrcom.models.rssm import RSSM
+from mrcom.models.rssm_parts import packed
 from mrcom.nn.heads import TwoHotHead
 from mrcom.objectives.total import total_loss
 

@@ -18,7 +18,12 @@ from mrcom.models.rssm_parts import Posterior
 from mrcom.nn.heads import TwoHotHead
 from mrcom.objectives.categorical_kl import dynamics_kl, representation_kl
 from mrcom.objectives.imagination import binned_critic_loss, reinforce_loss
-from mrcom.objectives.prediction import continue_loss, reward_loss, symlog_reconstruction
+from mrcom.objectives.prediction import (
+    continue_loss,
+    image_reconstruction,
+    reward_loss,
+    symlog_reconstruction,
+)
 from mrcom.objectives.returns import replay_return
 
 
@@ -49,6 +54,12 @@ Term = Callable[[DreamerConfig, Forward], Float[Array, "B _"]]
 def _reconstruction(config: DreamerConfig, forward: Forward) -> Float[Array, "B T"]:
     decoded = forward.learnt.model.decode(forward.posterior.feature)
     return symlog_reconstruction(decoded, forward.batch.obs, forward.batch.obs_mask)
+
+
+def _image(config: DreamerConfig, forward: Forward) -> Float[Array, "B T"]:
+    assert forward.batch.image is not None, "methods with this term are trained on pictures"
+    drawn = forward.learnt.model.draw(forward.posterior.feature)
+    return image_reconstruction(drawn, forward.batch.image)
 
 
 def _reward(config: DreamerConfig, forward: Forward) -> Float[Array, "B T"]:
@@ -139,6 +150,7 @@ def _imitation(config: DreamerConfig, forward: Forward) -> Float[Array, "1 1"]:
 
 MODEL_TERMS: dict[str, Term] = {
     "reconstruction": _reconstruction,
+    "image": _image,
     "reward": _reward,
     "continue": _continue,
     "kl_dyn": _kl_dyn,

@@ -9,7 +9,10 @@ from mrcom.core.errors import ConfigError, unknown
 Entry = TypeVar("Entry")
 
 JACOBIAN = "jacobian"
-"""The one loss term that no method has unless it is asked for."""
+"""A loss term that no method has unless it is asked for."""
+
+IMAGE = "image"
+"""The loss term of pictures, which a method has where it sees some."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +47,11 @@ class Method:
                 raise ConfigError(
                     f"{self.name} has no latent dynamics whose Jacobian could be taken: leave out "
                     f"the loss term {name!r}, or choose mrcom, dreamer or mamba."
+                )
+            if name == IMAGE and name not in known:
+                raise ConfigError(
+                    f"{self.name} sees no pictures: train it on vectors (--inputs vectors), or "
+                    f"choose mrcom or dreamer."
                 )
             if name not in known:
                 raise unknown("loss term", name, known)
@@ -93,6 +101,12 @@ def with_jacobian(method: Method, weight: float) -> Method:
         raise ConfigError(f"jacobian={weight} must be a finite weight of 0 or more.")
     name = f"{method.name} + {JACOBIAN} {weight:g}"
     return dataclasses.replace(method, name=name, weights=(*method.weights, (JACOBIAN, weight)))
+
+
+def with_images(method: Method) -> Method:
+    """The same method, with the reconstruction of pictures as one more loss term."""
+    weights = (*method.weights, (IMAGE, 1.0))
+    return dataclasses.replace(method, name=f"{method.name} + images", weights=weights)
 
 
 def without(method: Method, *names: str) -> Method:

@@ -24,7 +24,12 @@ from mrcom.models.world_model import DreamContext
 from mrcom.objectives.kl import balanced_kl
 from mrcom.objectives.meta_state import meta_state_bound, meta_state_reweight
 from mrcom.objectives.meta_value import value_consistency
-from mrcom.objectives.prediction import continue_loss, reconstruction, reward_loss
+from mrcom.objectives.prediction import (
+    continue_loss,
+    image_reconstruction,
+    reconstruction,
+    reward_loss,
+)
 from mrcom.objectives.total import total_loss
 
 
@@ -106,7 +111,10 @@ class MrCom(AbstractModularAgent):
             return (after, moments), (posterior, terms, optax.tree.norm(grads))
 
         start = (arrays, state.moments)
-        (arrays, moments), seen = jax.lax.scan(step, start, (jnp.arange(num), shares))
+        # XLA's convolutions for processors are many times slower inside loops.
+        (arrays, moments), seen = jax.lax.scan(
+            step, start, (jnp.arange(num), shares), unroll=batch.image is not None
+        )
         # Sizes written out: a part that the method has not got has width 0, and -1 cannot be
         # inferred.
         whole = lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
@@ -125,6 +133,12 @@ def _reconstruction(config: MrComConfig, forward: Forward) -> Float[Array, "B T"
     return reconstruction(
         decoded, forward.batch.obs, forward.batch.obs_mask, std=config.decoder_std
     )
+
+
+def _image(config: MrComConfig, forward: Forward) -> Float[Array, "B T"]:
+    assert forward.batch.image is not None, "methods with this term are trained on pictures"
+    drawn = forward.model.draw(forward.posterior.feature)
+    return image_reconstruction(drawn, forward.batch.image)
 
 
 def _reward(config: MrComConfig, forward: Forward) -> Float[Array, "B T"]:
@@ -182,6 +196,7 @@ def _jacobian(config: MrComConfig, forward: Forward) -> Float[Array, "B S"]:
 
 TERMS: dict[str, Term] = {
     "reconstruction": _reconstruction,
+    "image": _image,
     "reward": _reward,
     "continue": _continue,
     "kl_stoch": _kl_stoch,

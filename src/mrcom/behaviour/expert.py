@@ -151,7 +151,8 @@ def read_expert(path: str | os.PathLike[str], body: str | None = None) -> Expert
             )
     except FileNotFoundError as error:
         raise CheckpointError(
-            f"There is no expert at {path}. Train one with `mrcom expert --body {body or 'NAME'}`."
+            f"There is no expert at {path}. Train one with `mrcom expert --body {body or 'NAME'}`; "
+            f"training a world model goes without by --prompt own, scores do not."
         ) from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path} is not a readable expert: {error}.") from error
@@ -167,6 +168,11 @@ def load_expert(body: str) -> Expert:
     body_named(body)
     with importlib.resources.as_file(importlib.resources.files("mrcom") / "experts") as folder:
         return read_expert(folder / f"{body}.npz", body)
+
+
+def has_expert(body: str) -> bool:
+    """Whether an expert of that body ships with the package."""
+    return (importlib.resources.files("mrcom") / "experts" / f"{body}.npz").is_file()
 
 
 class ExpertPolicy:

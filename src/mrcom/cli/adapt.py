@@ -81,6 +81,11 @@ def run(options: Adapt) -> int | None:
             f"that will do is '{options.name}-adapted'."
         )
     trained = open_trained(open_run(options.run))
+    if trained.config.inputs != "vectors":
+        raise ConfigError(
+            f"{options.run} was trained with --inputs {trained.config.inputs}; adaptation reads "
+            f"vectors only. Train with --inputs vectors, or go on with `mrcom evaluate`."
+        )
     seed = trained.config.seed if options.seed is None else options.seed
     budget = budget_for(trained, options.budget)
     for config in (adapted, CONTROL) if options.control else (adapted,):

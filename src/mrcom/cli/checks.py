@@ -8,6 +8,8 @@ import pathlib
 import platform
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -83,18 +85,17 @@ def check_memory() -> list[Check]:
     """Free memory against what each budget needs."""
     from mrcom.agents.presets import BUDGETS
     from mrcom.replay.store import bytes_per_episode
-    from mrcom.scenarios.bodies import BODIES
     from mrcom.scenarios.layout import layout_of
     from mrcom.train.settings import RunConfig
 
     free = memory_available()
     if free is None:
         return [Check("memory", "warn", "cannot be told here", "see that 4 GiB are free")]
-    layout = layout_of(tuple(BODIES))
+    layout = layout_of(RunConfig.bodies)
     checks = []
     for budget in BUDGETS.values():
         rounds = budget.random_rounds + budget.expert_rounds + budget.rounds
-        episodes = rounds * budget.scenarios * len(BODIES)
+        episodes = rounds * budget.scenarios * len(RunConfig.bodies)
         replay = episodes * bytes_per_episode(layout, budget.episode_steps + 1)
         need = BASE_BYTES + min(replay, RunConfig.replay_bytes)
         found = f"{free / GIB:.1f} GiB free, about {need / GIB:.1f} needed"
@@ -164,6 +165,41 @@ def check_simulator() -> list[Check]:
     good = bool(numpy.isfinite(obs).all() and numpy.isfinite(reward).all())
     found = f"steps {', '.join(BODIES)}"
     return [Check("simulator", "ok" if good else "broken", found, "" if good else REMAKE)]
+
+
+def check_drawing() -> list[Check]:
+    """Whether pictures can be drawn, by each way there is; in a process of its own.
+
+    Drivers may end the process that asks them, and one process cannot ask two of them.
+    """
+    from mrcom.simulate.render import LIBRARIES, is_installed
+
+    checks = []
+    for name, (_, package) in LIBRARIES.items():
+        environment = os.environ | {"MUJOCO_GL": name, "PYOPENGL_PLATFORM": name}
+        if is_installed(name):
+            asked = [sys.executable, "-c", _DRAWS]
+            done = subprocess.run(asked, env=environment, capture_output=True, timeout=60)
+            if done.returncode == 0:
+                checks.append(Check(f"pictures by {name}", "ok", "draws"))
+                continue
+            found = "is installed, but cannot draw"
+        else:
+            found = "is not installed"
+        checks.append(Check(f"pictures by {name}", "warn", found, f"apt install {package}"))
+    if any(check.state == "ok" for check in checks):
+        # One is enough; what the other needs is said all the same.
+        return [dataclasses.replace(check, state="ok") for check in checks]
+    return checks
+
+
+_DRAWS = """
+import numpy
+from mrcom.scenarios.scenario import Scenario
+from mrcom.simulate.render import Renderer
+picture = Renderer([Scenario("cheetah")], 64).draw(numpy.zeros((1, 9)))
+assert picture.std() > 0
+"""
 
 
 def guarded(name: str, check: Callable[..., list[Check]], *args: Any) -> list[Check]:

@@ -46,6 +46,7 @@ def run(options: Doctor) -> int:
         *checks.guarded("experts", checks.check_experts),
         *checks.guarded("compiler", checks.check_jax),
         *checks.guarded("simulator", checks.check_simulator),
+        *checks.guarded("pictures", checks.check_drawing),
     ]
     return 1 if _print(checked, "everything needed is here", as_json=options.json) else 0
 

@@ -60,8 +60,9 @@ def predict_held_out(run: "TrainedRun", budget: "Budget") -> None:
     """Keep a run's prediction errors and some of its dreams; without a world model it has none."""
     from mrcom.agents.agent import WorldModelAgent
     from mrcom.evaluate.dreams import save_starts
+    from mrcom.evaluate.pictures import dreamt_pictures, save_pictures
     from mrcom.evaluate.predictions import measure_predictions
-    from mrcom.report.run_report import dreams_folder, open_loop_file
+    from mrcom.report.run_report import dreams_folder, open_loop_file, pictures_folder
     from mrcom.scenarios.bodies import body
     from mrcom.train.held_out import held_out
     from mrcom.train.run_folder import write_json
@@ -69,6 +70,11 @@ def predict_held_out(run: "TrainedRun", budget: "Budget") -> None:
     if not isinstance(run.agent, WorldModelAgent):
         return
     unseen = held_out(run, budget)
+    if unseen.layout.image:
+        pictures = dreamt_pictures(run.agent, run.state, unseen)
+        save_pictures(pictures_folder(run.folder), pictures)
+    if unseen.layout.blind:
+        return  # it decodes no observation whose error could be measured
     found = measure_predictions(run.agent, run.state, run.experience.normaliser, unseen)
     write_json(open_loop_file(run.folder), found.errors)
     for name, starts in found.starts.items():

@@ -16,6 +16,7 @@ AMOUNTS = ("debug", "tiny", "small", "full")
 METHOD = Choice("method", ("mrcom", "dreamer", "mamba", "cadm", "cadm-vanilla", "sac", "sac-told"))
 REWARD = Choice("reward", ("track", "reach"))
 OBSERVATION = Choice("observation", ("plain", "add_g", "add_d", "msk_r", "msk_f"))
+INPUTS = Choice("inputs", ("vectors", "images", "both"))
 BEHAVIOUR = Choice("behaviour", ("imagination", "sac"))
 JACOBIAN = Choice("jacobian-kind", ("jvp", "vjp", "directional", "spectral"))
 PROMPT = Choice("prompt", ("expert", "own", "none"))
@@ -42,6 +43,14 @@ ObservationKind = Annotated[
     OBSERVATION,
     tyro.conf.arg(
         help="Noise, extra dimensions or masks on what is observed.", metavar=OBSERVATION.metavar
+    ),
+]
+InputsKind = Annotated[
+    str,
+    INPUTS,
+    tyro.conf.arg(
+        help="What agents see: vectors, images of 64 x 64 pixels, or both.",
+        metavar=INPUTS.metavar,
     ),
 ]
 BehaviourKind = Annotated[

@@ -15,7 +15,7 @@ class Scenarios:
     """List scenarios with their physical values; the same list on every machine."""
 
     body: str = "walker"
-    """Body: hopper, walker or cheetah."""
+    """Body: hopper, walker, cheetah or quadruped."""
     alpha: float = 20.0
     """Torso length and radius lie within this many per cent of the default."""
     beta: float = 100.0

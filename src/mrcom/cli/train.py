@@ -9,6 +9,7 @@ from mrcom.cli.options import (
     JACOBIAN,
     BehaviourKind,
     Budget,
+    InputsKind,
     LatentErrorText,
     MethodKind,
     ObservationKind,
@@ -44,6 +45,7 @@ class Train:
     )
     reward: RewardKind = "track"
     observation: ObservationKind = "plain"
+    inputs: InputsKind = "vectors"
     behaviour: BehaviourKind = None
     prompt: PromptKind = "expert"
     observe_reward: Annotated[
@@ -120,7 +122,7 @@ def config_of(options: Any) -> "RunConfig":
         ConfigError: an unknown name or a value out of range.
     """
     from mrcom.agents.build import behaviour_of, method_named
-    from mrcom.agents.method import with_jacobian, without
+    from mrcom.agents.method import with_images, with_jacobian, without
     from mrcom.agents.presets import budget
     from mrcom.models.latent_error import latent_error
     from mrcom.objectives.jacobian import JacobianConfig
@@ -134,15 +136,18 @@ def config_of(options: Any) -> "RunConfig":
     method = without(method_named(given.method), *given.without)
     if given.jacobian is not None:
         method = with_jacobian(method, given.jacobian)
+    if given.inputs != "vectors":
+        method = with_images(method)
     return RunConfig(
         method=method,
-        budget=_lengthened(budget(given.budget), given),
+        budget=_collected(_lengthened(budget(given.budget), given), given),
         split=split(given.split),
         size=given.size or given.budget,
         seed=given.seed,
         bodies=given.bodies,
         reward=given.reward,
         observation=given.observation,
+        inputs=given.inputs,
         observe_reward=given.observe_reward,
         behaviour=given.behaviour or behaviour_of(method_named(given.method).family),
         prompt=given.prompt,
@@ -188,6 +193,23 @@ def train_or_resume(options: Any, name: str) -> "Run":
 
 def _as_train(options: Any) -> Train:
     return Train(**{f.name: getattr(options, f.name) for f in dataclasses.fields(options)})
+
+
+def _collected(budget: "AmountOfWork", options: Train) -> "AmountOfWork":
+    """The budget, with random actions in place of the experts that a body has not got.
+
+    Raises:
+        CheckpointError: its experts' steps are to fill the context.
+    """
+    from mrcom.behaviour.expert import has_expert, load_expert
+
+    without = [name for name in options.bodies if not has_expert(name)]
+    if options.prompt == "expert" or not without:
+        for name in without:
+            load_expert(name)
+        return budget
+    rounds = budget.random_rounds + budget.expert_rounds
+    return dataclasses.replace(budget, random_rounds=rounds, expert_rounds=0)
 
 
 def _lengthened(budget: "AmountOfWork", options: Train) -> "AmountOfWork":

@@ -3,7 +3,7 @@
 import dataclasses
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,11 +14,20 @@ class Layout:
         bodies: names; a body's index here chooses its normaliser.
         obs: width of a padded observation.
         act: width of a padded action.
+        image: side of the square pictures beside observations [pixels]; 0 where there are none.
+        blind: whether agents see pictures alone: no entry of an observation is real to them.
     """
 
     bodies: tuple[str, ...]
     obs: int
     act: int
+    image: int = 0
+    blind: bool = False
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Of one picture."""
+        return (self.image, self.image, 3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,3 +55,5 @@ class Steps:
     action: Float[np.ndarray, "N T A"]
     reward: Float[np.ndarray, "N T"]
     is_terminal: Bool[np.ndarray, "N T"]
+    image: UInt8[np.ndarray, "N T S S 3"] | None = None
+    """What was seen of each step, where pictures are taken."""

@@ -6,11 +6,11 @@ with zeros to a common width, and masks say which entries are real.
 
 Axis letters: B batch, N scenarios, T time, W context window, L = W + T, H dreamt steps,
 O observation, A action, D deterministic, U stochastic, X auxiliary, C context, F feature,
-K samples, P scenario parameters.
+K samples, P scenario parameters, S side of a picture.
 """
 
 import equinox as eqx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from mrcom.core.steps import Layout as Layout
 from mrcom.core.steps import Masks as Masks
@@ -44,6 +44,8 @@ class Batch(eqx.Module):
     stored: dict[str, Array]
     """What the method's last update on it wrote for the step right before the T trained ones,
     `[B, ...]` by name; zeros where none did, and before an episode's first step."""
+    image: UInt8[Array, "B L S S 3"] | None = None
+    """Of every step, where there are pictures; black where `valid` is 0."""
 
 
 class Prompt(eqx.Module):
@@ -53,3 +55,4 @@ class Prompt(eqx.Module):
     action: Float[Array, "N W A"]
     reward: Float[Array, "N W"]
     valid: Float[Array, "N W"]
+    image: UInt8[Array, "N W S S 3"] | None = None

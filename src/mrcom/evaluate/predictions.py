@@ -32,6 +32,8 @@ SEEN = 64
 """Real steps before every dream, of every method: the longest windows that any learns from."""
 AT_ONCE = 65536
 """Steps that are filtered at once; more of them, such as whole episodes, would fill memory."""
+PICTURES_AT_ONCE = 2048
+"""The same where steps have pictures."""
 WINDOWS = 256
 """Places that dreams begin at, of each kind of trajectory."""
 
@@ -98,7 +100,7 @@ def measure_predictions(
     held, batches = empty_normaliser(held_out.layout), {}
     for source, steps in held_out.steps.items():
         held = held.updated(steps.obs, held_out.masks)
-        batches[source] = _windows(agent, held_out, source)
+        batches[source] = windows_of(agent, held_out, source)
     both = jax.tree.map(lambda *parts: jnp.concatenate(parts), *batches.values())
     longest, dream = max(HORIZONS), dream_of(agent, state, held_out.seed)
     dreams = dream_blindly(dream, both, longest)
@@ -114,7 +116,8 @@ def dream_of(agent: WorldModelAgent, state: Any, seed: int) -> Dream:
 
     def dream(batch: Batch, horizon: int) -> Dreams:
         num, length = batch.reward.shape
-        parts, rows = [], max(1, AT_ONCE // length)
+        parts, at_once = [], AT_ONCE if batch.image is None else PICTURES_AT_ONCE
+        rows = max(1, at_once // length)
         for first in range(0, num, rows):
             some = jax.tree.map(lambda leaf, at=first: leaf[at : at + rows], batch)
             own = jax.random.fold_in(key, first)
@@ -126,7 +129,8 @@ def dream_of(agent: WorldModelAgent, state: Any, seed: int) -> Dream:
     return dream
 
 
-def _windows(agent: WorldModelAgent, held_out: HeldOut, source: str) -> Batch:
+def windows_of(agent: WorldModelAgent, held_out: HeldOut, source: str) -> Batch:
+    """Windows of one kind of trajectory, each with room for the longest dream at its end."""
     steps, windows, horizon = held_out.steps[source], agent.windows, max(HORIZONS)
     num, length = steps.reward.shape
     return held_out_windows(

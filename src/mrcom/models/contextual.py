@@ -14,6 +14,7 @@ from mrcom.models.context import AbstractContext, ContextTransformer, NoContext
 from mrcom.models.dynamics import LatentDynamics
 from mrcom.models.latent import ContextualConfig, Noise, Posterior, State, Statistics
 from mrcom.models.latent_error import Shift, disturbed
+from mrcom.models.pixels import Image, Pixels, beside, drawn, new_pixels, width_of
 from mrcom.models.world_model import AbstractLatentModel, DreamContext
 from mrcom.nn.branched import BranchedMLP
 from mrcom.nn.distributions import Normal
@@ -38,6 +39,7 @@ class ContextualModel(AbstractLatentModel):
     decoder: MLP | BranchedMLP
     reward_head: TwoHotHead
     cont_head: BernoulliHead
+    pixels: Pixels | None
     config: ContextualConfig = eqx.field(static=True)
 
     def __init__(
@@ -47,15 +49,19 @@ class ContextualModel(AbstractLatentModel):
 
         `bodies` is how many bodies there are; only stems depend on it.
         """
-        keys = named_keys(key, "context", "dynamics", "decoder", "reward", "cont", "bodies")
-        feature, units, head_layers = config.feature, config.units, config.head_layers
+        keys = named_keys(
+            key, "context", "dynamics", "decoder", "reward", "cont", "bodies", "pixels"
+        )
+        heads = config.feature, config.units, config.head_layers
         self.config = config
         self.bodies = (
             Stems(bodies, obs, act, config.stem_units, key=keys.bodies)
             if config.bodies == "stems"
             else Padded(obs, act)
         )
-        widths = self.bodies.widths
+        sizes = config.deter_width, config.feature - config.deter_width
+        self.pixels = new_pixels(config.pixels, *sizes, key=keys.pixels)
+        widths = (self.bodies.widths[0] + width_of(config.pixels), self.bodies.widths[1])
         self.context = (
             ContextTransformer(
                 config.context, *widths, observe_reward=config.observe_reward, key=keys.context
@@ -64,11 +70,10 @@ class ContextualModel(AbstractLatentModel):
             else NoContext(config.context.width, key=keys.context)
         )
         self.dynamics = LatentDynamics(config, *widths, key=keys.dynamics)
-        self.decoder = self.bodies.decoder(feature, units, config.layers, key=keys.decoder)
-        self.reward_head = TwoHotHead(
-            feature, units, head_layers, config.reward_bins, config.reward_limit, key=keys.reward
-        )
-        self.cont_head = BernoulliHead(feature, units, head_layers, key=keys.cont)
+        self.decoder = self.bodies.decoder(*heads[:2], config.layers, key=keys.decoder)
+        bins = config.reward_bins, config.reward_limit
+        self.reward_head = TwoHotHead(*heads, *bins, key=keys.reward)
+        self.cont_head = BernoulliHead(*heads, key=keys.cont)
 
     def initial(
         self,
@@ -80,7 +85,7 @@ class ContextualModel(AbstractLatentModel):
         """State before anything real is seen: the context is the prompt's last steps."""
         self.config.check_window(prompt.reward.shape[1], at_least=self.config.context.window)
         contexts, memory = self.context.read(
-            self.bodies.obs(prompt.obs * obs_mask[:, None], body),
+            self._seen(prompt.obs * obs_mask[:, None], body, prompt.image),
             self.bodies.action(self.config.indexed(prompt.action * act_mask[:, None]), body),
             prompt.reward,
             prompt.valid,
@@ -106,7 +111,7 @@ class ContextualModel(AbstractLatentModel):
         """`observe` with given draws; without any, means instead of samples."""
         window = self.config.context.window
         errors = self.config.shares(error)
-        obs = self.bodies.obs(batch.obs * batch.obs_mask[:, None], batch.body)
+        obs = self._seen(batch.obs * batch.obs_mask[:, None], batch.body, batch.image)
         action = self.config.indexed(batch.action * batch.act_mask[:, None])
         action = self.bodies.action(action, batch.body)
         contexts, memory = self.context.read(obs, action, batch.reward, batch.valid)
@@ -162,10 +167,11 @@ class ContextualModel(AbstractLatentModel):
         *,
         key: PRNGKeyArray | None,
         error: Shift = None,
+        image: Image = None,
     ) -> tuple[State, Statistics]:
         """Advance by `action`, then take in what was seen."""
         noise = self.config.noise(key, reward.shape)
-        return self.update(state, obs, action, reward, noise, error)
+        return self.update(state, obs, action, reward, noise, error, image)
 
     def update(
         self,
@@ -175,9 +181,10 @@ class ContextualModel(AbstractLatentModel):
         reward: Float[Array, "*B"],
         noise: Noise | None,
         error: Shift = None,
+        image: Image = None,
     ) -> tuple[State, Statistics]:
         """`correct` with given draws; without any, means instead of samples."""
-        obs = self.bodies.obs(obs * state.obs_mask, state.body)
+        obs = self._seen(obs * state.obs_mask, state.body, image)
         action = self.bodies.action(action * state.act_mask, state.body)
         stoch, aux = self.dynamics.posterior(state.context, action, obs, state.aux)
         state = self._advance(state, action, stoch, aux, noise, error)
@@ -202,6 +209,7 @@ class ContextualModel(AbstractLatentModel):
         state = self._advance(state, action, stoch, aux, noise)
         if dream_context == "frozen":
             return state, Statistics(stoch, aux)
+        self.config.check_pushes()
         feature = self.feature(state)
         obs = self.decode(feature, state.body) * state.obs_mask
         reward, seen = self.reward(feature), self.bodies.obs(obs, state.body)
@@ -210,23 +218,8 @@ class ContextualModel(AbstractLatentModel):
     def next_features(
         self, posterior: Posterior, *, num_samples: int, key: PRNGKeyArray | None
     ) -> Float[Array, "K B _ F"]:
-        """One-step predictions [K, B, T - 1, F] of every filtered step but the first.
-
-        Entries [:, :, t] are `num_samples` draws of step t + 1's feature given the filtered state
-        of step t and the action that really followed; where `key` is None, one draw made of
-        the priors' means. Gradients reach the priors, the cell, the context and the states.
-        """
-        stoch, aux = (
-            Normal(p.mean[None, :, 1:], p.std[None, :, 1:])
-            for p in (posterior.stoch_prior, posterior.aux_prior)
-        )
-        num = 1 if key is None else num_samples
-        noise = self.config.noise(key, (num, *stoch.mean.shape[1:-1]))
-        drawn = stoch.sample(None if noise is None else noise.stoch)
-        deter = self.dynamics.ahead(drawn, posterior.action[:, 1:], posterior.deter[:, :-1])
-        return jnp.concatenate(
-            [drawn, deter, aux.sample(None if noise is None else noise.aux)], axis=-1
-        )
+        """One-step predictions of every filtered step but the first; see `LatentDynamics`."""
+        return self.dynamics.next_features(posterior, num_samples=num_samples, key=key)
 
     def feature(self, state: State) -> Float[Array, "*B F"]:
         """All three states side by side."""
@@ -244,13 +237,17 @@ class ContextualModel(AbstractLatentModel):
 
     def with_feature(self, state: State, feature: Float[Array, "*B F"]) -> State:
         """The state with these u, d and h; the context stays."""
-        ends = [self.config.stoch, self.config.stoch + self.config.deter_width]
-        stoch, deter, aux = jnp.split(feature, ends, axis=-1)
+        stoch, deter, aux = self.config.split(feature)
         return dataclasses.replace(state, stoch=stoch, deter=deter, aux=aux)
 
     def decode(self, feature: Float[Array, "*B F"], body: Body = None) -> Float[Array, "*B O"]:
         """The expected (normalised) observation; padded entries are meaningless."""
         return self.bodies.decode(self.decoder, feature, body)
+
+    def draw(self, feature: Float[Array, "*B F"]) -> Float[Array, "*B _ _ 3"]:
+        """The expected picture, in [0, 1]."""
+        stoch, deter, aux = self.config.split(feature)
+        return drawn(self.pixels, deter, jnp.concatenate([stoch, aux], axis=-1))
 
     def reward_logits(self, feature: Float[Array, "*B F"]) -> Float[Array, "*B K"]:
         """Logits of the reward's bins, `reward_head.bins`."""
@@ -286,6 +283,10 @@ class ContextualModel(AbstractLatentModel):
             deter=self.dynamics.remember(state.deter, drawn, action),
             aux=disturbed(aux.sample(None if noise is None else noise.aux), errors.aux),
         )
+
+    def _seen(self, obs: Float[Array, "*B O"], body: Body, image: Image) -> Float[Array, "*B E"]:
+        """What the shared networks read of masked observations and their pictures."""
+        return beside(self.bodies.obs(obs, body), self.pixels, image)
 
     def _push(
         self,

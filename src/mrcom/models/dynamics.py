@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from mrcom.core.rng import named_keys
-from mrcom.models.latent import ContextualConfig
+from mrcom.models.latent import ContextualConfig, Posterior
 from mrcom.models.latent_error import disturbed
 from mrcom.nn.distributions import Normal, normal_of
 from mrcom.nn.mlp import MLP, Linear
@@ -151,6 +151,27 @@ class LatentDynamics(eqx.Module):
         shares = shares + self.cell.remember(deter)[None]
         return self.cell.gate(
             shares, jnp.broadcast_to(deter[None], (*stoch.shape[:-1], deter.shape[-1]))
+        )
+
+    def next_features(
+        self, posterior: Posterior, *, num_samples: int, key: PRNGKeyArray | None
+    ) -> Float[Array, "K B _ F"]:
+        """One-step predictions [K, B, T - 1, F] of every filtered step but the first.
+
+        Entries [:, :, t] are `num_samples` draws of step t + 1's feature given the filtered state
+        of step t and the action that really followed; where `key` is None, one draw made of
+        the priors' means. Gradients reach the priors, the cell, the context and the states.
+        """
+        stoch, aux = (
+            Normal(p.mean[None, :, 1:], p.std[None, :, 1:])
+            for p in (posterior.stoch_prior, posterior.aux_prior)
+        )
+        num = 1 if key is None else num_samples
+        noise = self.config.noise(key, (num, *stoch.mean.shape[1:-1]))
+        drawn = stoch.sample(None if noise is None else noise.stoch)
+        deter = self.ahead(drawn, posterior.action[:, 1:], posterior.deter[:, :-1])
+        return jnp.concatenate(
+            [drawn, deter, aux.sample(None if noise is None else noise.aux)], axis=-1
         )
 
     def _normal(self, raw: Float[Array, "*B P"]) -> Normal:

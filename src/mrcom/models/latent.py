@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from mrcom.core.errors import ConfigError, unknown
 from mrcom.models.context import ContextConfig, Memory
+from mrcom.models.pixels import PixelsConfig
 from mrcom.nn.distributions import Normal
 
 PARTS = ("stoch", "deter", "aux", "context", "reference")
@@ -57,6 +58,8 @@ class ContextualConfig:
     stem_units: int = 64
     """Outputs of a stem, where there are stems; no fewer than the widest observation has entries,
     if nothing of it shall be lost."""
+    pixels: PixelsConfig | None = None
+    """Pictures, where there are any beside observations."""
     context: ContextConfig = dataclasses.field(default_factory=ContextConfig)
     """Sizes of the context transformer."""
 
@@ -114,6 +117,10 @@ class ContextualConfig:
             return Noise(None, None)
         return Noise(*jnp.split(drawn, [self.stoch], axis=-1))
 
+    def split(self, feature: Float[Array, "*B F"]) -> list[Float[Array, "*B _"]]:
+        """The states that a feature is made of: u, d and h."""
+        return jnp.split(feature, [self.stoch, self.stoch + self.deter_width], axis=-1)
+
     def indexed(self, action: Float[Array, "B L A"]) -> Float[Array, "B L A"]:
         """The action that belongs to each step; of the last one nothing may be known."""
         if self.action_index == "previous":
@@ -130,6 +137,18 @@ class ContextualConfig:
             raise ConfigError(
                 f"{steps} steps cannot fill a context window of {self.context.window}: "
                 f"at least {at_least} are needed; pad with steps of `valid` 0."
+            )
+
+    def check_pushes(self) -> None:
+        """Raise where dreamt steps cannot enter the context.
+
+        Raises:
+            ConfigError: a step of the context has a picture, and dreams draw none.
+        """
+        if self.pixels is not None:
+            raise ConfigError(
+                "dream_context='push' would need a picture of every dreamt step; with pictures "
+                "use dream_context='frozen'."
             )
 
     def check_behaviour(self) -> None:

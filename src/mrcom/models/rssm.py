@@ -5,12 +5,13 @@ import dataclasses
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Integer, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from mrcom.core.numerics import symlog
 from mrcom.core.rng import named_keys
 from mrcom.core.types import Batch, Prompt
 from mrcom.models.latent_error import Shift, disturbed
+from mrcom.models.pixels import Image, Pixels, beside, drawn, new_pixels, width_of
 from mrcom.models.rssm_parts import (
     CELLS,
     STARTS,
@@ -21,6 +22,7 @@ from mrcom.models.rssm_parts import (
     State,
     feature_of,
     flattened,
+    unpacked,
 )
 from mrcom.models.world_model import AbstractLatentModel, DreamContext
 from mrcom.nn.categorical import Categorical, categorical_of
@@ -48,22 +50,33 @@ class RSSM(AbstractLatentModel):
     decoder: MLP
     reward_head: BinnedHead
     cont_head: BernoulliHead
+    pixels: Pixels | None
     config: RSSMConfig = eqx.field(static=True)
 
     def __init__(self, config: RSSMConfig, obs: int, act: int, *, key: PRNGKeyArray):
         """Fresh parameters for observations and actions of these padded widths."""
         keys = named_keys(
-            key, "encoder", "cell", "prior", "posterior", "start", "decoder", "reward", "cont"
+            key,
+            "encoder",
+            "cell",
+            "prior",
+            "posterior",
+            "start",
+            "decoder",
+            "reward",
+            "cont",
+            "pixels",
         )
         c, kind, self.config = config, config.layers, config
         inputs = obs + int(c.observe_reward)
         self.encoder = Blocks(inputs, c.coder, c.encoder_layers, key=keys.encoder, kind=kind)
+        self.pixels = new_pixels(c.pixels, c.deter, c.flat_stoch, key=keys.pixels, kind=kind)
         self.cell = CELLS[c.cell](c, act, keys.cell)
         self.prior_net = MLP(
             c.deter, c.hidden, c.prior_layers, c.flat_stoch, key=keys.prior, kind=kind
         )
         self.posterior_net = MLP(
-            c.deter + (c.coder if c.encoder_layers else inputs),
+            c.deter + (c.coder if c.encoder_layers else inputs) + width_of(c.pixels),
             c.hidden,
             c.posterior_layers,
             c.flat_stoch,
@@ -96,7 +109,7 @@ class RSSM(AbstractLatentModel):
 
         Where nothing is stored, that is an episode's start.
         """
-        token = self.encode(batch.obs, batch.reward, batch.obs_mask[:, None])
+        token = self.encode(batch.obs, batch.reward, batch.obs_mask[:, None], batch.image)
         rows, length = batch.reward.shape
         many = lambda x: jnp.moveaxis(x, 1, 0)
 
@@ -147,10 +160,11 @@ class RSSM(AbstractLatentModel):
         *,
         key: PRNGKeyArray | None,
         error: Shift = None,
+        image: Image = None,
     ) -> tuple[State, Categorical]:
         """Advance by `action`, then take in what was seen; most likely classes without a key."""
         deter = self.remember(state.deter, state.stoch, action * state.act_mask)
-        posterior = self._posterior(deter, self.encode(obs, reward, state.obs_mask))
+        posterior = self._posterior(deter, self.encode(obs, reward, state.obs_mask, image))
         stoch = self._disturbed(posterior.sample(key), error)
         return dataclasses.replace(state, deter=deter, stoch=stoch), posterior
 
@@ -172,12 +186,13 @@ class RSSM(AbstractLatentModel):
         obs: Float[Array, "*B O"],
         reward: Float[Array, "*B"],
         obs_mask: Float[Array, "... O"],
+        image: Image = None,
     ) -> Float[Array, "*B E"]:
-        """What the posterior reads of an observation and, if it may, of the last reward."""
+        """What the posterior reads of an observation, its picture, the last reward if it may."""
         seen = obs * obs_mask
         if self.config.observe_reward:
             seen = jnp.concatenate([seen, symlog(reward)[..., None]], axis=-1)
-        return self.encoder(seen)
+        return beside(self.encoder(seen), self.pixels, image)
 
     def feature(self, state: State) -> Float[Array, "*B F"]:
         """Sampled and recurrent state side by side."""
@@ -203,6 +218,11 @@ class RSSM(AbstractLatentModel):
     ) -> Float[Array, "*B O"]:
         """The expected observation, in the caller's unit; padded entries are meaningless."""
         return self.decoder(feature)
+
+    def draw(self, feature: Float[Array, "*B F"]) -> Float[Array, "*B _ _ 3"]:
+        """The expected picture, in [0, 1]."""
+        stoch, deter = jnp.split(feature, [self.config.flat_stoch], axis=-1)
+        return drawn(self.pixels, deter, stoch)
 
     def reward_logits(self, feature: Float[Array, "*B F"]) -> Float[Array, "*B K"]:
         """Logits of the reward's bins, `reward_head.bins`."""
@@ -269,14 +289,3 @@ class RSSM(AbstractLatentModel):
     def _disturbed(self, stoch: Float[Array, "*B S K"], error: Shift) -> Float[Array, "*B S K"]:
         """A sample, one-hot, with a real-valued error of every entry."""
         return disturbed(stoch, None if error is None else self._shaped(error))
-
-
-def packed(stoch: Float[Array, "*B S K"]) -> Integer[Array, "*B S"]:
-    """Samples as bytes: 1 + the class of every variable, 0 where there is none."""
-    chosen = jnp.argmax(stoch, axis=-1) + 1
-    return jnp.where(jnp.any(stoch != 0, axis=-1), chosen, 0).astype(jnp.uint8)
-
-
-def unpacked(stored: Integer[Array, "*B S"], classes: int) -> Float[Array, "*B S K"]:
-    """The inverse of `packed`."""
-    return jax.nn.one_hot(stored.astype(jnp.int32) - 1, classes)

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, Integer, PRNGKeyArray
 
 from mrcom.core.errors import ConfigError, unknown
+from mrcom.models.pixels import PixelsConfig
 from mrcom.nn.block_gru import BlockGRU
 from mrcom.nn.categorical import Categorical, categorical_of
 from mrcom.nn.gru import NormedGRU
@@ -64,6 +65,8 @@ class RSSMConfig:
     """Name of the reward head, one of `BINNED_HEADS`."""
     layers: LayerKind = LayerKind("rms", 1e-4)
     """What all hidden layers are made of."""
+    pixels: PixelsConfig | None = None
+    """Pictures, where there are any beside observations."""
 
     def __post_init__(self):
         for kind, name, known in (
@@ -142,6 +145,17 @@ def feature_of(deter: Float[Array, "*B D"], stoch: Float[Array, "*B S K"]) -> Fl
 def flattened(stoch: Float[Array, "*B S K"]) -> Float[Array, "*B Z"]:
     """All variables in one vector."""
     return stoch.reshape(*stoch.shape[:-2], stoch.shape[-2] * stoch.shape[-1])
+
+
+def packed(stoch: Float[Array, "*B S K"]) -> Integer[Array, "*B S"]:
+    """Samples as bytes: 1 + the class of every variable, 0 where there is none."""
+    chosen = jnp.argmax(stoch, axis=-1) + 1
+    return jnp.where(jnp.any(stoch != 0, axis=-1), chosen, 0).astype(jnp.uint8)
+
+
+def unpacked(stored: Integer[Array, "*B S"], classes: int) -> Float[Array, "*B S K"]:
+    """The inverse of `packed`."""
+    return jax.nn.one_hot(stored.astype(jnp.int32) - 1, classes)
 
 
 Cell = Callable[[Array, Array, Array], Array]

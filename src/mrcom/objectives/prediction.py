@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt8
 
 from mrcom.core.numerics import symlog, two_hot
 
@@ -40,6 +40,19 @@ def symlog_reconstruction(
     """
     error = (decoded - symlog(obs)) * obs_mask[:, None]
     return jnp.sum(jnp.square(error), axis=-1)
+
+
+def image_reconstruction(
+    drawn: Float[Array, "B T S S C"], image: UInt8[Array, "B T S S C"]
+) -> Float[Array, "B T"]:
+    """Squared distance of a drawn picture from the real one, in units of full brightness.
+
+        sum over pixels and colours  (x / 255 - drawn)^2
+
+    Equation: dreamer.image
+    """
+    error = drawn - image.astype(drawn.dtype) / 255
+    return jnp.sum(jnp.square(error), axis=(-3, -2, -1))
 
 
 def two_hot_loss(

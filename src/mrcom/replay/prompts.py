@@ -65,11 +65,12 @@ def _cut(steps: Steps, first: np.ndarray, window: int) -> Prompt:
     def cut(array: np.ndarray) -> jax.Array:
         # The last step of a prompt stands right before an episode's first, so a short one
         # is filled up at its beginning.
-        before = np.zeros((num, window - kept, *array.shape[2:]), np.float32)
+        before = np.zeros((num, window - kept, *array.shape[2:]), array.dtype)
         return jnp.asarray(np.concatenate([before, array[rows, times]], axis=1))
 
     ones = np.ones((num, length), np.float32)
-    return Prompt(cut(steps.obs), cut(steps.action), cut(steps.reward), cut(ones))
+    image = None if steps.image is None else cut(steps.image)
+    return Prompt(cut(steps.obs), cut(steps.action), cut(steps.reward), cut(ones), image)
 
 
 def _empty(num: int, layout: Layout, window: int) -> Prompt:
@@ -78,4 +79,5 @@ def _empty(num: int, layout: Layout, window: int) -> Prompt:
         action=jnp.zeros((num, window, layout.act)),
         reward=jnp.zeros((num, window)),
         valid=jnp.zeros((num, window)),
+        image=jnp.zeros((num, window, *layout.image_shape), jnp.uint8) if layout.image else None,
     )

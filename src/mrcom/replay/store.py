@@ -1,11 +1,12 @@
 """What has been seen: a ring of episodes per scenario, in memory, of a known size."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 
 from mrcom.core.errors import CheckpointError, ConfigError, TrainingDivergedError
 from mrcom.core.steps import Layout, Steps
@@ -17,6 +18,7 @@ Written = Mapping[str, jax.ShapeDtypeStruct]
 def bytes_per_episode(layout: Layout, steps: int, written: Written | None = None) -> int:
     """Memory [bytes] of one stored episode of so many steps, known before any is taken."""
     one_step = 4 * (layout.obs + layout.act + 1) + 1  # float32 obs, action, reward; one bool
+    one_step += math.prod(layout.image_shape)
     one_step += sum(leaf.size * leaf.dtype.itemsize for leaf in (written or {}).values())
     return steps * one_step
 
@@ -56,6 +58,14 @@ class Ring:
     """Steps of the episode in a slot, its first one included; 0 where there is none."""
     expert: Bool[np.ndarray, "N E"]
     """Whether the scenario's expert chose the actions of the episode in a slot."""
+    image: UInt8[np.ndarray, "N E T S S 3"] | None = None
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What there is of every step, by the names of `Steps`."""
+        names = ("obs", "action", "reward", "is_terminal", "image")
+        found = {name: getattr(self, name) for name in names}
+        return {name: array for name, array in found.items() if array is not None}
 
 
 class Store:
@@ -95,6 +105,7 @@ class Store:
             is_terminal=np.zeros(slots, np.bool_),
             length=np.zeros(slots[:2], np.int64),
             expert=np.zeros(slots[:2], np.bool_),
+            image=np.zeros((*slots, *layout.image_shape), np.uint8) if layout.image else None,
         )
         self.written = {
             name: np.zeros((*slots, *leaf.shape), leaf.dtype)
@@ -155,8 +166,8 @@ class Store:
         self._check(scenarios, steps, lengths)
         for row, (scenario, length) in enumerate(zip(scenarios, lengths, strict=True)):
             place = (scenario, self._added[scenario] % self.capacity)
-            for name in ("obs", "action", "reward", "is_terminal"):
-                slot = getattr(self.ring, name)[place]
+            for name, array in self.ring.arrays.items():
+                slot = array[place]
                 slot[:length] = getattr(steps, name)[row, :length]
                 slot[length:] = 0
             for array in self.written.values():
@@ -167,6 +178,10 @@ class Store:
 
     def _check(self, scenarios: np.ndarray, steps: Steps, lengths: np.ndarray) -> None:
         longest, rows = int(lengths.max(initial=2)), len(scenarios)
+        if (steps.image is None) != (self.ring.image is None):
+            raise ConfigError(
+                "Trajectories and the store they go into must both have pictures, or neither."
+            )
         if len(steps.reward) != rows:
             raise ConfigError(
                 f"{len(steps.reward)} trajectories came with {rows} scenario indices."

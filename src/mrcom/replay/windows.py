@@ -114,12 +114,8 @@ def gather(
     scenario, slot = windows.scenario[:, None], windows.slot[:, None]
     time = windows.start[:, None] + np.arange(-context, length)  # below 0: before the episode
     ring, stored = store.ring, np.maximum(time, 0)
-    steps = {
-        "obs": ring.obs[scenario, slot, stored],
-        "action": ring.action[scenario, slot, stored],
-        "reward": ring.reward[scenario, slot, stored],
-    }
-    ends = ring.is_terminal[scenario, slot, stored]
+    steps = {name: array[scenario, slot, stored] for name, array in ring.arrays.items()}
+    ends = steps.pop("is_terminal")
     valid = np.ones(time.shape, np.float32)
     row, column = np.nonzero(time < 0)
     if len(row):

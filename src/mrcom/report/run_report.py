@@ -7,9 +7,11 @@ import pathlib
 from mrcom.core.errors import ConfigError, RunFolderError
 from mrcom.evaluate.dreams import load_starts
 from mrcom.evaluate.open_loop import OpenLoopErrors, errors_from_json
+from mrcom.evaluate.pictures import load_pictures
 from mrcom.evaluate.scores import Score, read_scores, select
 from mrcom.report.claims import Claim, claims_text, open_loop_claims, summary, target_claims
 from mrcom.report.figures import draw_dreams, draw_learning_curves, draw_scores
+from mrcom.report.pictures import draw_strip, write_video
 from mrcom.report.table import Table, to_markdown
 from mrcom.report.tables import (
     aggregate_table,
@@ -30,7 +32,7 @@ class RunReport:
     claims: tuple[Claim, ...]
     """What the run was meant to show."""
     figures: tuple[pathlib.Path, ...]
-    """PNG files."""
+    """PNG files, and GIF files of what moves."""
 
 
 def write_report(folder: RunFolder, *, budget: str | None = None) -> RunReport:
@@ -75,6 +77,11 @@ def dreams_folder(folder: RunFolder) -> pathlib.Path:
     return folder.path / "dreams"
 
 
+def pictures_folder(folder: RunFolder) -> pathlib.Path:
+    """Where a run's dreamt pictures lie, of runs that have some: a file per body."""
+    return folder.path / "dreams" / "pictures"
+
+
 def read_open_loop(folder: RunFolder) -> dict[str, OpenLoopErrors]:
     """A run's open-loop errors by body; none where they were not measured.
 
@@ -105,6 +112,11 @@ def _draw(folder: RunFolder, scores: list[Score]) -> tuple[pathlib.Path, ...]:
         body, control_dt, starts = load_starts(file)
         drawn.append(folder.figures / f"dreams_{body}.png")
         draw_dreams(drawn[-1], body, starts, control_dt=control_dt)
+    for pictures in load_pictures(pictures_folder(folder)):
+        drawn.append(folder.figures / f"dream_{pictures.body}.png")
+        draw_strip(drawn[-1], pictures)
+        drawn.append(drawn[-1].with_suffix(".gif"))
+        write_video(drawn[-1], pictures)
     records = read_log(folder.metrics_file) if folder.metrics_file.is_file() else []
     if any(record["stage"] in ("train", "collect") for record in records):
         drawn.append(folder.figures / "learning_curves.png")

@@ -50,10 +50,13 @@ class Attachment:
 
 @dataclasses.dataclass(frozen=True)
 class Limb:
-    """A capsule that scenarios can scale, and what hangs on it."""
+    """A capsule or an ellipsoid that scenarios can scale, and what hangs on it.
+
+    Of an ellipsoid, the first axis is the length and the two others are the size.
+    """
 
     geom: str
-    """Name of the capsule geom."""
+    """Name of its geom."""
     fixed: Point = (0.0, 0.0, 0.0)
     """The point that stays where it is when the limb grows [m]: where the limb hangs."""
     attached: tuple[Attachment, ...] = ()
@@ -61,6 +64,18 @@ class Limb:
     lift: Real = 0.0
     """How far the root starts higher when the limb's length doubles [m], so that the feet start
     where they do by default."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Camera:
+    """Where a body is seen from. It keeps its direction and its distance from the body."""
+
+    pos: Point
+    """Its place at the start, in the frame of what holds it [m]."""
+    xyaxes: tuple[Real, Real, Real, Real, Real, Real]
+    """Where the picture's right and up point to, in the same frame."""
+    body: str | None = None
+    """The MJCF body that holds it; None: the world."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +89,7 @@ class Embodiment:
     obs: int
     """Number of observed quantities."""
     act: int
-    """Number of actuators; controls lie in [-1, 1]."""
+    """Number of actuators; -1 and 1 are the ends of each one's range of controls."""
     control_dt: Real
     """Control period [s]."""
     substeps: int
@@ -87,16 +102,23 @@ class Embodiment:
     """Horizontal speed [m/s] that a target speed is compared with."""
     reward: Reward
     """The reward, given how well the target speed is met in [0, 1]."""
+    at_rest: Real = 0.0
+    """How well standing still meets a target speed that has to be reached, in [0, 1)."""
     stand: Callable[[Physics], Float[np.ndarray, " N"]] | None = None
     """The reward for standing; None where the body has no such task."""
     limbs: Mapping[str, Limb] = dataclasses.field(default_factory=dict)
     """Limbs that scenarios can scale, by name; the one called `torso` is the trunk."""
     total_mass: Real | None = None
     """Every body's mass is scaled so that they sum to this [kg]; None: as the geometry says."""
-    randomise: Literal["limited_and_rotational", "limited", "none"] = "limited_and_rotational"
-    """Joints drawn at a reset: uniform in their limits; hinges without limits on the circle."""
+    randomise: Literal["limited_and_rotational", "limited", "orientation", "none"] = (
+        "limited_and_rotational"
+    )
+    """Joints drawn at a reset: uniform in their limits; hinges without limits on the circle.
+    `orientation` turns a free body any way instead, as low as it touches nothing."""
     settle_steps: int = 0
     """Physics steps without action after a reset."""
+    camera: Camera | None = None
+    """Where pictures are taken from; None where there are none."""
     obs_std: tuple[Real, ...] = ()
     """Standard deviation of each observed quantity under random actions, for Add-G noise."""
 

@@ -30,7 +30,8 @@ def layout_of(members: Sequence[Scenario | str], *, observation: str = "plain") 
 def masks_of(scenarios: Sequence[Scenario], layout: Layout) -> Masks:
     """Which entries of each scenario's padded observation and action are real.
 
-    Quantities that Msk-R or Msk-F set to 0 are real: they are observed as 0.
+    Quantities that Msk-R or Msk-F set to 0 are real: they are observed as 0. To who is blind, none
+    is.
 
     Raises:
         ConfigError: a scenario's body is not in the layout, or does not fit.
@@ -49,7 +50,7 @@ def masks_of(scenarios: Sequence[Scenario], layout: Layout) -> Masks:
                 f"{scenario.name} has {width} observed quantities and {acts} actions; the layout "
                 f"holds {layout.obs} and {layout.act}."
             )
-        obs[row, :width] = 1
+        obs[row, :width] = not layout.blind
         act[row, :acts] = 1
         index[row] = layout.bodies.index(scenario.body)
     told = np.stack([scenario.parameters() for scenario in scenarios])

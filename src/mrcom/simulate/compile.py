@@ -54,12 +54,20 @@ def spec_of(scenario: Scenario) -> mujoco.MjSpec:
 
 
 def scale_limb(spec: mujoco.MjSpec, limb: Limb, length: float, size: float) -> None:
-    """Stretch a capsule about its fixed point and take along what hangs on it."""
+    """Stretch a capsule or an ellipsoid about its fixed point, with what hangs on it."""
     geom = spec.geom(limb.geom)
-    if geom is None or geom.type != mujoco.mjtGeom.mjGEOM_CAPSULE:
-        raise ConfigError(f"Limb geom {limb.geom!r} must be a capsule of the body's MJCF.")
-    fixed = np.array(limb.fixed)
-    if math.isnan(geom.fromto[0]):
+    kinds = mujoco.mjtGeom.mjGEOM_CAPSULE, mujoco.mjtGeom.mjGEOM_ELLIPSOID
+    if geom is None or geom.type not in kinds:
+        raise ConfigError(
+            f"Limb geom {limb.geom!r} must be a capsule or an ellipsoid of the body's MJCF."
+        )
+    # What hangs on a capsule moves along its axis; on an ellipsoid, with each of its axes.
+    fixed, scale = np.array(limb.fixed), np.full(3, length)
+    if geom.type == mujoco.mjtGeom.mjGEOM_ELLIPSOID:
+        scale = np.array([length, size, size])
+        geom.pos = geom.pos + (scale - 1) * (geom.pos - fixed)
+        geom.size = geom.size * scale
+    elif math.isnan(geom.fromto[0]):
         geom.pos = geom.pos + (length - 1) * (geom.pos - fixed)
         geom.size = [geom.size[0] * size, geom.size[1] * length, 0]
     else:
@@ -67,14 +75,16 @@ def scale_limb(spec: mujoco.MjSpec, limb: Limb, length: float, size: float) -> N
         geom.fromto = ends + (length - 1) * (ends - np.tile(fixed, 2))
         geom.size = [geom.size[0] * size, 0, 0]
     for attachment in limb.attached:
-        _move(spec, attachment, fixed, length)
+        _move(spec, attachment, fixed, scale)
     root = geom.parent
     while root.parent is not spec.worldbody:
         root = root.parent
     root.pos = root.pos + np.array([0, 0, (length - 1) * limb.lift])
 
 
-def _move(spec: mujoco.MjSpec, attachment: Attachment, fixed: np.ndarray, length: float) -> None:
+def _move(
+    spec: mujoco.MjSpec, attachment: Attachment, fixed: np.ndarray, scale: np.ndarray
+) -> None:
     element = getattr(spec, attachment.kind)(attachment.name)
     if element is None:
         raise ConfigError(f"The body's MJCF has no {attachment.kind} {attachment.name!r}.")
@@ -82,7 +92,7 @@ def _move(spec: mujoco.MjSpec, attachment: Attachment, fixed: np.ndarray, length
     if attachment.at is None and has_ends:
         raise ConfigError(f"Attachment {attachment.name!r} is given by its ends: say `at`.")
     at = np.array(element.pos if attachment.at is None else attachment.at)
-    shift = (length - 1) * (at - fixed)
+    shift = (scale - 1) * (at - fixed)
     if has_ends:
         element.fromto = element.fromto + np.tile(shift, 2)
     else:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
+from mrcom.core.errors import ConfigError
 from mrcom.scenarios.rewards import reach, track
 from mrcom.scenarios.scenario import Scenario
 from mrcom.simulate.compile import compile_model
@@ -12,6 +13,8 @@ from mrcom.simulate.engine import Batch, mujoco
 
 VELOCITY = int(mujoco.mjtStage.mjSTAGE_VEL)
 NONE = int(mujoco.mjtStage.mjSTAGE_NONE)
+HIGHEST = 1000
+"""Centimetres up to which a free body is lifted off the floor at a reset."""
 
 
 class Views:
@@ -83,6 +86,11 @@ class Herd:
             *(_joint_limits(m, self.body.randomise) for m in models), strict=True
         )
         self._start = [model.qpos0 for model in models]
+        self._models = models
+        # 0 and 1 for actuators whose controls lie in [-1, 1], or anywhere.
+        limited, ends = models[0].actuator_ctrllimited == 1, models[0].actuator_ctrlrange
+        self._centre = np.where(limited, ends.sum(axis=1) / 2, 0.0)
+        self._half = np.where(limited, (ends[:, 1] - ends[:, 0]) / 2, 1.0)
 
     def reset(self, rows: Int[np.ndarray, " M"], rngs: Sequence[np.random.Generator]) -> None:
         """Draw new initial states of some scenarios, each from its own generator."""
@@ -91,6 +99,9 @@ class Herd:
             low, high = self._low[row], self._high[row]
             drawn = low + (high - low) * rng.random(len(low))
             self._qpos[row] = np.where(np.isnan(low), self._start[row], drawn)
+            if self.body.randomise == "orientation":
+                turned = rng.standard_normal(4)
+                self._lay_down(int(row), turned / np.linalg.norm(turned))
         if self.body.settle_steps:
             self.batch.step(rows, nstep=self.body.settle_steps)
             self._time[rows] = 0
@@ -99,10 +110,26 @@ class Herd:
 
     def step(self, action: Float[np.ndarray, "N A"]) -> None:
         """One control period; afterwards `obs` and `reward` are those of the new state."""
-        self._ctrl[:] = action
+        self._ctrl[:] = self._centre + self._half * action
         self.batch.step(nstep=self.body.substeps, stage=VELOCITY)
         self._observe()
         self._judge()
+
+    def _lay_down(self, row: int, orientation: Float[np.ndarray, " 4"]) -> None:
+        """Turn a free body, and put it as low as it touches nothing, to a centimetre."""
+        model, qpos = self._models[row], self._qpos[row]
+        data = mujoco.MjData(model)
+        qpos[0:2], qpos[3:7] = 0, orientation
+        for lifts in range(HIGHEST):
+            qpos[2] = 0.01 * lifts
+            data.qpos[:] = qpos
+            mujoco.mj_fwdPosition(model, data)
+            if not data.ncon:
+                return
+        raise ConfigError(
+            f"A {self.body.name} of this shape touches itself before it moves: torso_length and "
+            f"torso_size must be nearer to 1."
+        )
 
     def diverged(self) -> Int[np.ndarray, " M"]:
         """Rows of simulations that MuJoCo has warned about since their reset."""
@@ -120,7 +147,7 @@ class Herd:
         if len(self._tracks) == self.physics.num:
             move = track(speed, self._target, self.body.max_speed)
         else:
-            move = reach(speed, self._target)
+            move = reach(speed, self._target, self.body.at_rest)
             rows = self._tracks
             move[rows] = track(speed[rows], self._target[rows], self.body.max_speed)
         self.reward[:] = self.body.reward(self.physics, move)
@@ -138,7 +165,7 @@ def _joint_limits(model: mujoco.MjModel, randomise: str) -> tuple[np.ndarray, np
     single = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
     for joint in range(model.njnt):
         at, kind = model.jnt_qposadr[joint], model.jnt_type[joint]
-        if randomise == "none" or kind not in single:
+        if randomise in ("none", "orientation") or kind not in single:
             continue
         if model.jnt_limited[joint]:
             low[at], high[at] = model.jnt_range[joint]

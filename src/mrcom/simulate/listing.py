@@ -8,6 +8,9 @@ import numpy as np
 
 from mrcom.scenarios.scenario import Scenario
 from mrcom.simulate.compile import compile_model
+from mrcom.simulate.engine import mujoco
+
+ELLIPSOID = int(mujoco.mjtGeom.mjGEOM_ELLIPSOID)
 
 UNITS: Mapping[str, str] = MappingProxyType(
     {
@@ -34,7 +37,7 @@ def physical_values(scenarios: Sequence[Scenario]) -> list[dict[str, Any]]:
     """One row per scenario with the columns of `UNITS`, read from the compiled models.
 
     The torso's length is the distance between its capsule's two centres, without the round
-    caps; bodies without a torso limb have None there.
+    caps, or an ellipsoid's whole first axis; bodies without a torso limb have None there.
     """
     return [_row(scenario) for scenario in scenarios]
 
@@ -43,13 +46,15 @@ def _row(scenario: Scenario) -> dict[str, Any]:
     model = compile_model(scenario)
     torso = scenario.embodiment.limbs.get("torso")
     geom = None if torso is None else model.geom(torso.geom)
+    # Of an ellipsoid, the first axis is the length.
+    along, across = (0, 1) if geom is not None and geom.type[0] == ELLIPSOID else (1, 0)
     return {
         "scenario": scenario.hash,
         "body": scenario.body,
         "reward": scenario.reward,
         "target_speed": scenario.target_speed,
-        "torso_length": None if geom is None else float(2 * geom.size[1]),
-        "torso_radius": None if geom is None else float(geom.size[0]),
+        "torso_length": None if geom is None else float(2 * geom.size[along]),
+        "torso_radius": None if geom is None else float(geom.size[across]),
         "torso_mass": None if geom is None else float(model.body_mass[geom.bodyid[0]]),
         "total_mass": float(model.body_mass.sum()),
         "gravity": float(np.linalg.norm(model.opt.gravity)),

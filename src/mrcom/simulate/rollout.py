@@ -3,7 +3,7 @@
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from mrcom.core.errors import ConfigError
 from mrcom.core.generators import named_generator
@@ -35,6 +35,15 @@ class Policy(Protocol):
             action: the action that led here; zero at the start.
             reward: received on arriving here; zero at the start.
         """
+        ...
+
+
+@runtime_checkable
+class SeesPictures(Protocol):
+    """A policy that is shown a picture of every scenario before each of its actions."""
+
+    def show(self, image: UInt8[np.ndarray, "N S S 3"]) -> None:
+        """What the next action is chosen on, beside the observation."""
         ...
 
 
@@ -99,16 +108,22 @@ def rollout(
     action = np.zeros((num, length, simulator.layout.act), np.float32)
     reward = np.zeros((num, length), np.float32)
     obs[:, 0] = simulator.reset(seed=seed)
+    first = simulator.image()
+    image = None if first is None else np.repeat(first[:, None], length, axis=1)
     carry = policy.start(num)
     for t in range(num_steps):
+        if image is not None and isinstance(policy, SeesPictures):
+            policy.show(image[:, t])
         chosen, carry = policy.act(carry, obs[:, t], action[:, t], reward[:, t])
         action[:, t + 1] = chosen * mask
         obs[:, t + 1], reward[:, t + 1] = simulator.step(action[:, t + 1])
         simulator.check()
         if (t + 1) % part == 0 and t + 1 < num_steps:
             obs[:, t + 1] = simulator.reset()
+        if image is not None:
+            image[:, t + 1] = simulator.image()
         bar.advance(1)
-    return Steps(obs, action, reward, np.zeros((num, length), bool))
+    return Steps(obs, action, reward, np.zeros((num, length), bool), image)
 
 
 def _divisible(num_steps: int, parts: int) -> int:

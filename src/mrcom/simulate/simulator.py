@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 from mrcom.core.errors import ConfigError, TrainingDivergedError
 from mrcom.core.generators import named_generator
@@ -31,7 +32,8 @@ class Simulator:
 
     Args:
         scenarios: what to simulate; their order is the order of every array's first axis.
-        layout: widths to pad to; by default the smallest that fits.
+        layout: widths to pad to, and the size of pictures; by default the smallest that fits,
+            without pictures.
         num_threads: of C code; by default as many as the process may use.
         seed: of resets that are given none.
     """
@@ -61,6 +63,8 @@ class Simulator:
             Herd([self.scenarios[i] for i in rows], min(threads, len(rows))) for rows in self._rows
         ]
         self._perturbations = self._make_perturbations()
+        self._renderers = self._make_renderers()
+        self._image: np.ndarray | None = None
         self._obs = np.zeros((self.num, self.layout.obs), np.float32)
         self._plain = np.zeros_like(self._obs)
         self._reward = np.zeros(self.num, np.float32)
@@ -92,6 +96,7 @@ class Simulator:
                 herd.reset(local, [self._rngs[i] for i in rows[local]])
                 self._read(rows, herd, perturbation, local)
         self._started[chosen] = True
+        self._image = None
         return self._obs.copy()
 
     def step(
@@ -118,6 +123,7 @@ class Simulator:
             herd.step(action[rows, : herd.body.act])
             self._read(rows, herd, perturbation, np.arange(len(rows)))
             self._reward[rows] = herd.reward
+        self._image = None
         return self._obs.copy(), self._reward.copy()
 
     def set_scenarios(self, scenarios: Sequence[Scenario]) -> None:
@@ -136,12 +142,23 @@ class Simulator:
         for rows, herd in zip(self._rows, self._herds, strict=True):
             herd.set_scenarios([self.scenarios[i] for i in rows])
         self._perturbations = self._make_perturbations()
+        self._renderers, self._image = self._make_renderers(), None
         self._started[:] = False
         self._obs[:] = 0
 
     def plain_obs(self) -> Float[np.ndarray, "N O"]:
         """The newest observations before the observation functions: what experts read."""
         return self._plain.copy()
+
+    def image(self) -> UInt8[np.ndarray, "N S S 3"] | None:
+        """Pictures of the scenarios as they are now; None where the layout has none."""
+        if not self.layout.image:
+            return None
+        if self._image is None:
+            self._image = np.zeros((self.num, *self.layout.image_shape), np.uint8)
+            for rows, herd, renderer in zip(self._rows, self._herds, self._renderers, strict=True):
+                self._image[rows] = renderer.draw(herd.physics.field("qpos"))
+        return self._image
 
     def warnings(self) -> int:
         """Number of MuJoCo's warnings since the scenarios' last resets."""
@@ -171,6 +188,14 @@ class Simulator:
         return [
             Perturbation([self.scenarios[i] for i in rows], rows.tolist()) for rows in self._rows
         ]
+
+    def _make_renderers(self) -> list[Any]:
+        if not self.layout.image:
+            return []
+        from mrcom.simulate.render import Renderer  # who wants no pictures loads no OpenGL
+
+        bodies = [[self.scenarios[i] for i in rows] for rows in self._rows]
+        return [Renderer(scenarios, self.layout.image) for scenarios in bodies]
 
     def _restart(self, ids: Int[np.ndarray, " M"], seed: int) -> None:
         for i in ids:

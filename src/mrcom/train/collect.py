@@ -32,7 +32,11 @@ class Experience:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """What changes besides the steps themselves, as arrays, for a checkpoint."""
-        prompt = {name: np.asarray(value) for name, value in vars(self.prompt).items()}
+        prompt = {
+            name: np.asarray(value)
+            for name, value in vars(self.prompt).items()
+            if value is not None
+        }
         return {
             f"{part}.{name}": value
             for part, arrays in (

@@ -40,6 +40,8 @@ class EpisodeFiles:
             RunFolderError: the file cannot be written.
         """
         arrays = {name: getattr(steps, name) for name in _ARRAYS} | {"expert": np.array(expert)}
+        if steps.image is not None:
+            arrays["image"] = steps.image
         write_arrays(self._path(number), arrays)
         return _checksum(arrays)
 
@@ -60,7 +62,8 @@ class EpisodeFiles:
                 f"{path} is missing or damaged ({reason}); `mrcom doctor RUN` goes back to the "
                 "newest checkpoint that does without it."
             ) from error
-        return Steps(*(arrays[name] for name in _ARRAYS)), bool(arrays["expert"])
+        steps = Steps(*(arrays[name] for name in _ARRAYS), image=arrays.get("image"))
+        return steps, bool(arrays["expert"])
 
     def numbers(self) -> list[int]:
         """Rounds that lie here, oldest first."""
@@ -88,7 +91,7 @@ class EpisodeFiles:
 
 def _checksum(arrays: dict[str, np.ndarray]) -> int:
     found = 0
-    for name in (*_ARRAYS, "expert"):
+    for name in (*_ARRAYS, "expert", *(("image",) if "image" in arrays else ())):
         array = arrays[name]
         text = f"{name} {array.dtype} {array.shape} {checksum(array)}"
         found = zlib.crc32(text.encode(), found)

@@ -14,6 +14,12 @@ from mrcom.scenarios.layout import layout_of, masks_of
 from mrcom.scenarios.scenario import Scenario
 from mrcom.scenarios.splits import Split, sample_scenarios
 
+INPUTS = ("vectors", "images", "both")
+"""What agents may see."""
+
+IMAGE_SIDE = 64
+"""Height and width of the pictures that agents see [pixels]."""
+
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
@@ -35,6 +41,8 @@ class RunConfig:
     """`track` rewards the target speed itself, `reach` any speed above it."""
     observation: str = "plain"
     """What happens to observations: plain, add_g, add_d, msk_r or msk_f."""
+    inputs: str = "vectors"
+    """What agents see: vectors, images (and no vectors), or both."""
     observe_reward: bool = True
     """Whether agents see the last reward; the papers' equations do not show it."""
     behaviour: str = "imagination"
@@ -54,6 +62,8 @@ class RunConfig:
             raise ConfigError(f"prompt={self.prompt!r} must be one of expert, own, none.")
         if self.behaviour not in BEHAVIOURS:
             raise unknown("behaviour", self.behaviour, BEHAVIOURS)
+        if self.inputs not in INPUTS:
+            raise unknown("inputs", self.inputs, INPUTS)
         if not self.bodies:
             raise ConfigError("bodies=() must name at least one body, such as ('cheetah',).")
 
@@ -136,6 +146,9 @@ def target_scenarios(config: RunConfig, inside: int, outside: int, stream: str) 
 
 
 def worlds_of(config: RunConfig, scenarios: Sequence[Scenario]) -> Worlds:
-    """Any scenarios of a run's bodies, in the layout of the run."""
+    """Any scenarios of a run's bodies, in the layout of the run, with what agents see of them."""
     layout = layout_of(config.bodies, observation=config.observation)
+    if config.inputs != "vectors":
+        blind = config.inputs == "images"
+        layout = dataclasses.replace(layout, image=IMAGE_SIDE, blind=blind)
     return Worlds(tuple(scenarios), layout, masks_of(scenarios, layout))

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from mrcom.core.errors import ConfigError, unknown
 from mrcom.scenarios.bodies.cheetah import CHEETAH
 from mrcom.scenarios.bodies.hopper import HOPPER
+from mrcom.scenarios.bodies.quadruped import QUADRUPED
 from mrcom.scenarios.bodies.walker import WALKER
 from mrcom.scenarios.embodiment import Embodiment
 
-_bodies: dict[str, Embodiment] = {b.name: b for b in (HOPPER, WALKER, CHEETAH)}
+_bodies: dict[str, Embodiment] = {b.name: b for b in (HOPPER, WALKER, CHEETAH, QUADRUPED)}
 
 BODIES: Mapping[str, Embodiment] = types.MappingProxyType(_bodies)
 """All bodies by name."""

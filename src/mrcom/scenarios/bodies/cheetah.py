@@ -6,7 +6,7 @@ Written from its published numbers: Tassa et al. 2018, arXiv 1801.00690, and the
 import numpy as np
 from jaxtyping import Float
 
-from mrcom.scenarios.embodiment import Attachment, Embodiment, Limb, Physics
+from mrcom.scenarios.embodiment import Attachment, Camera, Embodiment, Limb, Physics
 
 XML = """
 <mujoco model="cheetah">
@@ -119,6 +119,7 @@ CHEETAH = Embodiment(
     total_mass=14.0,
     randomise="limited",
     settle_steps=200,
+    camera=Camera(pos=(0, -3, 0), xyaxes=(1, 0, 0, 0, 0, 1), body="torso"),
     # simulate.measure.observation_std('cheetah'), three digits.
     obs_std=(
         0.0235,

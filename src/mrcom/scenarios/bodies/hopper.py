@@ -6,7 +6,7 @@ Written from its published numbers: Tassa et al. 2018, arXiv 1801.00690, and the
 import numpy as np
 from jaxtyping import Float
 
-from mrcom.scenarios.embodiment import Attachment, Embodiment, Limb, Physics
+from mrcom.scenarios.embodiment import Attachment, Camera, Embodiment, Limb, Physics
 
 XML = """
 <mujoco model="hopper">
@@ -133,6 +133,7 @@ HOPPER = Embodiment(
     reward=reward,
     stand=stand,
     limbs=LIMBS,
+    camera=Camera(pos=(0, -2.8, 0.8), xyaxes=(1, 0, 0, 0, 0, 1)),
     # simulate.measure.observation_std('hopper'), three digits.
     obs_std=(
         0.113,

@@ -6,7 +6,7 @@ Written from its published numbers: Tassa et al. 2018, arXiv 1801.00690, and the
 import numpy as np
 from jaxtyping import Float
 
-from mrcom.scenarios.embodiment import Attachment, Embodiment, Limb, Physics
+from mrcom.scenarios.embodiment import Attachment, Camera, Embodiment, Limb, Physics
 from mrcom.scenarios.rewards import above
 
 _LEG = """
@@ -129,6 +129,7 @@ WALKER = Embodiment(
     reward=reward,
     stand=stand,
     limbs=LIMBS,
+    camera=Camera(pos=(0, -2, 0.7), xyaxes=(1, 0, 0, 0, 0.5, 0.75**0.5), body="torso"),
     # simulate.measure.observation_std('walker'), three digits.
     obs_std=(
         0.299,
