@@ -144,7 +144,7 @@ GOLDEN = {
 
 
 def test_no_change_made_for_another_method_moves_this_ones_losses():
-    agent = worlds.agent()
+    agent = worlds.agent(behaviour="imagination")
     agent = dataclasses.replace(agent, config=dataclasses.replace(agent.config, value_warmup=0))
     state, metrics = agent.init(root_key(0)), {}
     for number in range(3):
