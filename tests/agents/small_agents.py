@@ -12,6 +12,8 @@ LAYOUT = Layout(("long", "short"), 5, 3)
 
 
 def agent(method: Method = MRCOM, behaviour: str | None = None):
+    if method.family == "mrcom" and behaviour is None:
+        behaviour = "imagination"
     return build_agent(method, "debug", layout=LAYOUT, num_scenarios=6, behaviour=behaviour)
 
 

@@ -159,7 +159,9 @@ def test_a_batch_is_shared_by_as_many_model_steps_as_can_be(scenarios, steps):
 
 
 def test_one_body_alone_learns_at_the_smallest_real_size():
-    agent = build_agent(MRCOM, "tiny", layout=worlds.LAYOUT, num_scenarios=16)
+    agent = build_agent(
+        MRCOM, "tiny", layout=worlds.LAYOUT, num_scenarios=16, behaviour="imagination"
+    )
     assert eqx.filter_eval_shape(agent.init, root_key(0)).behaviour.critics.num == 16
 
 

@@ -65,7 +65,10 @@ def quick_agent(name, layout, *, num_scenarios, memory, missing=()):
         "mamba": {"windows.length": memory, "model.total_steps": memory - 1},
     }
     method = without(METHODS[name], *missing)
-    agent = build_agent(method, "debug", layout=layout, num_scenarios=num_scenarios)
+    # MrCoM's in dreams: how SAC learns on features is what `test_replayed_point` is about.
+    behaviour = "imagination" if method.family == "mrcom" else None
+    sizes = {"layout": layout, "num_scenarios": num_scenarios, "behaviour": behaviour}
+    agent = build_agent(method, "debug", **sizes)
     for place, value in (QUICK[name] | long.get(name, {})).items():
         config = _changed(agent.config, place.split("."), value)
         agent = dataclasses.replace(agent, config=config)
