@@ -17,7 +17,7 @@ from mrcom.scenarios.splits import split
 from mrcom.train.run_folder import create_run, open_run
 from mrcom.train.settings import RunConfig
 
-ONE = RunConfig(MRCOM, budget("tiny"), split("table1-d-shell"), seed=0)
+ONE = RunConfig(MRCOM, budget("tiny"), split("table1-d-shell"), seed=0, behaviour="sac")
 OTHER = dataclasses.replace(ONE, method=dataclasses.replace(MRCOM, name="Other"))
 
 
@@ -77,7 +77,7 @@ def test_runs_of_another_protocol_or_without_a_difference_are_refused(tmp_path):
 
 
 def test_a_behaviour_is_named_where_it_is_not_the_methods_own(tmp_path):
-    cadm = dataclasses.replace(ONE, method=CADM, behaviour="sac")
+    cadm = dataclasses.replace(ONE, method=CADM)
     dreams = dataclasses.replace(cadm, behaviour="imagination")
     folders = [a_run(tmp_path / str(k), run) for k, run in enumerate((ONE, cadm, dreams))]
     names = [run.name for run in compare(folders).runs]
