@@ -95,9 +95,7 @@ def adapt(
         _log_returns(log, config, worlds, returns, done, amount)
         for n, earned in enumerate(returns):
             if better := earned > best[n].earned:
-                best[n] = Tried(
-                    jax.tree.map(jnp.copy, learnings[n].actor), states[n], float(earned)
-                )
+                best[n] = Tried(learnings[n].actor, states[n], float(earned))
             if episode > 0:
                 learnings[n] = learner.judged(learnings[n], best[n].actor, better=bool(better))
         if episode + 1 == amount.episodes:

@@ -50,9 +50,7 @@ class SacLearner:
             return learning
         step = self.config.anchor_step
         anchor = learning.anchor * (1 / step if better else step**2)
-        # A copy: what is learnt from is given away.
-        actor = jax.tree.map(jnp.copy, best)
-        return eqx.tree_at(lambda s: (s.actor, s.anchor), learning, (actor, anchor))
+        return eqx.tree_at(lambda s: (s.actor, s.anchor), learning, (best, anchor))
 
     def learn(self, learning: SACState, state: Any, real: RealSteps, share: Share) -> SACState:
         """Updates on minibatches of real and, before each chunk, freshly dreamt transitions."""
