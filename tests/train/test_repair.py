@@ -17,13 +17,6 @@ from mrcom.train.repair import repair
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    path = tmp_path_factory.mktemp("whole") / "run"
-    toy_run(path)
-    return path
-
-
 @pytest.fixture
 def run(whole, tmp_path):
     return shutil.copytree(whole, tmp_path / "run")

@@ -27,14 +27,6 @@ from mrcom.train.run_folder import locked, open_run
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """The folder of a run that nothing disturbed."""
-    path = tmp_path_factory.mktemp("whole") / "run"
-    toy_run(path)
-    return path
-
-
 class Cut(BaseException):
     """What ends a run here: nobody catches it."""
 
