@@ -16,6 +16,19 @@ import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """What only has to be right is compiled without most optimisations: that takes half the time.
+
+    What learns runs long enough to want them.
+    """
+    quick_to_compile = item.get_closest_marker("learns") is None
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(quick_to_compile)
+    jax.config.update("jax_disable_most_optimizations", quick_to_compile)
+
+
 MAPPINGS = pathlib.Path("/proc/self/maps")
 MANY = 15_000
 """Linux gives a process 65,530 mappings. Compiled programs take thousands, and without one left

@@ -10,11 +10,12 @@ import re
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-PAGES = ("deviations.md", "glossary.md")
+DOCS = ROOT / "docs"
+PAGES = (DOCS / "deviations.md", DOCS / "glossary.md", *sorted((DOCS / "methods").glob("*.md")))
 VALUES = [
     match
     for page in PAGES
-    for match in re.findall(r"`(\w+)\.(\w+) = ([^`]+)`", (ROOT / "docs" / page).read_text())
+    for match in re.findall(r"`(\w+)\.(\w+) = ([^`]+)`", page.read_text())
 ]
 
 

@@ -98,12 +98,9 @@ class Checkpoints:
         )
         try:
             self._open().save(step, args=items)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # of many kinds: whichever of the library's threads failed first
             drop_leftovers(self.folder)
-            # What the storage library's own threads say of a full disk.
-            full = "RESOURCE_EXHAUSTED" in str(error)
-            cause = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) if full else error
-            raise cannot_write(self.folder, cause) from error
+            raise cannot_write(self.folder, _reason(error)) from error
 
     def read_meta(self, step: int | None = None) -> dict[str, Any]:
         """The JSON of a step, the newest by default, without its arrays.
@@ -221,6 +218,16 @@ def _orbax() -> Any:
     # What it logs of a failure, traces of its threads, is said in one line here.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     return importlib.import_module("orbax.checkpoint")  # late: it takes two seconds
+
+
+def _reason(error: BaseException) -> BaseException:
+    # The library's own cleaning may fail after, and because of, a full disk.
+    cause: BaseException | None = error
+    while cause is not None:
+        if "RESOURCE_EXHAUSTED" in str(cause) or getattr(cause, "errno", None) == errno.ENOSPC:
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        cause = cause.__cause__ or cause.__context__
+    return error
 
 
 @contextlib.contextmanager

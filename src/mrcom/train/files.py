@@ -21,7 +21,9 @@ def drop_leftovers(folder: pathlib.Path) -> list[str]:
     """Remove what writers that were killed left below a folder; its names."""
     found = sorted([*folder.rglob(".*.draft"), *folder.rglob("*.orbax-checkpoint-tmp*")])
     for path in found:
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        # A thread of a writer that failed may still be at work; the next call takes the rest.
+        with contextlib.suppress(OSError):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     return [path.name for path in found]
 
 
@@ -66,7 +68,7 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
         return {name: stored[name] for name in stored.files}
 
 
-def cannot_write(path: pathlib.Path, error: Exception) -> RunFolderError:
+def cannot_write(path: pathlib.Path, error: BaseException) -> RunFolderError:
     """The one line for a file that could not be written."""
     reason = getattr(error, "strerror", None) or str(error).partition("\n")[0][:200]
     return RunFolderError(
