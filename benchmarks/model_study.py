@@ -70,7 +70,7 @@ AGENTS: dict[str, Callable[[MrCom], MrCom]] = {
     "without d": _part("deter"),
     "without context": _part("context"),
     "without L_s": _part("meta_state"),
-    "dream_context frozen": _set(dream_context="frozen"),
+    "without dreamt context": _part("dreamt_context"),
     "bodies stems": _set(bodies="stems"),
     "meta_state bound": _set(meta_state="bound"),
     "kl as_printed": _set(

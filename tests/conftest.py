@@ -9,30 +9,26 @@ import tempfile
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _compiled = tempfile.TemporaryDirectory(prefix="mrcom-compiled-", ignore_cleanup_errors=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
+# Nothing here runs long: optimising a program takes more time than an optimised one saves.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item):
-    """What only has to be right is compiled without most optimisations: that takes half the time.
-
-    What learns runs long enough to want them.
-    """
-    quick_to_compile = item.get_closest_marker("learns") is None
-    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(quick_to_compile)
-    jax.config.update("jax_disable_most_optimizations", quick_to_compile)
-
-
 MAPPINGS = pathlib.Path("/proc/self/maps")
 MANY = 15_000
 """Linux gives a process 65,530 mappings. Compiled programs take thousands, and without one left
 the compiler dies."""
+
+
+def pytest_collection_modifyitems(items):
+    """Files of long tests first, so that no worker is left alone with one at the end."""
+    long = {i.path for i in items if i.get_closest_marker("learns") or i.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(autouse=True)

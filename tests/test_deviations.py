@@ -13,9 +13,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = (DOCS / "deviations.md", DOCS / "glossary.md", *sorted((DOCS / "methods").glob("*.md")))
 VALUES = [
-    match
-    for page in PAGES
-    for match in re.findall(r"`(\w+)\.(\w+) = ([^`]+)`", page.read_text())
+    match for page in PAGES for match in re.findall(r"`(\w+)\.(\w+) = ([^`]+)`", page.read_text())
 ]
 
 

@@ -13,6 +13,7 @@ import small_agents as worlds
 
 from mrcom.agents import acting
 from mrcom.agents.build import build_agent
+from mrcom.agents.method import without
 from mrcom.agents.modular_config import with_behaviour
 from mrcom.agents.mrcom import MRCOM
 from mrcom.agents.mrcom_config import SIZES, MrComConfig
@@ -91,6 +92,30 @@ def test_what_was_learnt_acts_and_dreams(learning):
     assert dream.reward.shape == (len(action), 2)
 
 
+@pytest.mark.parametrize(("behaviour", "sampled"), [("imagination", True), ("sac", False)])
+def test_sac_acts_on_expected_states_and_the_actor_of_dreams_on_samples(behaviour, sampled):
+    agent = worlds.agent(behaviour=behaviour)
+    state, batch = agent.init(root_key(0)), worlds.batch(agent.windows)
+    prompt = Prompt(*(x[:, :16] for x in (batch.obs, batch.action, batch.reward, batch.valid)))
+    carry = agent.start(state, worlds.masks_of(batch), prompt)
+    step = (batch.obs[:, 0], batch.action[:, 0], batch.reward[:, 0])
+    mode, expected = agent.act(state, carry, *step, None)
+    drawn, after = agent.act(state, carry, *step, KEY)
+    assert not np.array_equal(drawn, mode)
+    assert same(after.model, expected.model) == (not sampled)
+
+
+def test_the_expected_feature_has_means_where_the_feature_has_samples():
+    agent = worlds.agent()
+    state, batch = agent.init(root_key(0)), worlds.batch(agent.windows)
+    posterior = state.model.observe(acting.normalised(state.filter, batch), key=KEY)
+    stoch, deter, aux = agent.model_config.split(posterior.expected)
+    np.testing.assert_array_equal(stoch, posterior.stoch_posterior.mean)
+    np.testing.assert_array_equal(deter, posterior.deter)
+    np.testing.assert_array_equal(aux, posterior.aux_posterior.mean)
+    assert not np.allclose(stoch, posterior.stoch)
+
+
 def test_a_checkpoint_brings_all_of_it_back(learning, tmp_path):
     agent, state, _ = learning[0]
     checkpoints = Checkpoints(tmp_path / "checkpoints")
@@ -167,13 +192,13 @@ def test_one_body_alone_learns_at_the_smallest_real_size():
 
 def test_a_frozen_context_dreams_otherwise_also_when_predictions_are_judged():
     agent = worlds.agent()
-    frozen = dataclasses.replace(agent.config, dream_context="frozen")
+    frozen = dataclasses.replace(agent, method=without(agent.method, "dreamt_context"))
     state, batch = agent.init(root_key(0)), worlds.batch(agent.windows)
     # A new decoder says almost nothing, and the context would hardly change.
     state = eqx.tree_at(lambda s: s.model, state, jax.tree.map(_louder, state.model))
     both = [
         one.predict_open_loop(state, batch, horizon=4, num_samples=1, key=KEY)[0]
-        for one in (agent, dataclasses.replace(agent, config=frozen))
+        for one in (agent, frozen)
     ]
     np.testing.assert_array_equal(both[0][:, :, 0], both[1][:, :, 0])
     assert not np.allclose(both[0][:, :, -1], both[1][:, :, -1], atol=1e-4)

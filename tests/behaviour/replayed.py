@@ -15,7 +15,7 @@ from mrcom.models.latent import ContextualConfig
 class Seen(eqx.Module):
     """All that learning from replay reads of a posterior."""
 
-    feature: Float[Array, "B T F"]
+    expected: Float[Array, "B T F"]
 
 
 def windows(feature, action, reward, *, scenario, ends=None, act_mask=None):

@@ -66,7 +66,7 @@ def test_a_step_is_what_was_done_there_and_what_came_of_it():
         ends=np.array([[False, False, True, False]]),
         scenario=[0],
     )
-    steps = transitions(posterior.feature, batch)
+    steps = transitions(posterior.expected, batch)
     assert steps.feature[0, :, 0].tolist() == [10, 20, 30]
     assert steps.action[0, :, 0].tolist() == [1, 2, 3]
     np.testing.assert_allclose(steps.reward, [[0.1, 0.2, 0.3]])
@@ -114,7 +114,7 @@ def test_nothing_learnt_has_a_gradient_into_the_world_model(start):
 
     def total(feature):
         posterior, batch = windows(**given, scenario=SCENARIO)
-        posterior = eqx.tree_at(lambda p: p.feature, posterior, feature)
+        posterior = eqx.tree_at(lambda p: p.expected, posterior, feature)
         after, metrics = LEARNER.update(start, MODEL, posterior, batch, key=root_key(3))
         leaves = [leaf for leaf in jax.tree.leaves(after) if eqx.is_inexact_array(leaf)]
         return sum(jnp.sum(leaf) for leaf in [*leaves, *metrics.values()])
@@ -176,7 +176,7 @@ def test_experts_steps_are_examples_and_other_rows_are_not(start):
     log_prob = []
     for t in range(T - 1):
         action = jnp.clip(batch.action[1, t + 1], -0.99, 0.99)
-        policy = start.actor(posterior.feature[1, t], jnp.ones(A))
+        policy = start.actor(posterior.expected[1, t], jnp.ones(A))
         log_prob.append(float(policy.log_prob(action)))
     assert float(metrics["actor/imitation"]) == pytest.approx(-np.mean(log_prob), rel=1e-4)
     plain, none = update(start, posterior, batch)

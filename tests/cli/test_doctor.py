@@ -65,6 +65,20 @@ def test_compiler_and_simulator_work_here():
     assert set(states(found).values()) == {"ok"}
 
 
+@pytest.mark.parametrize("draws", [("egl",), ("osmesa",), ("egl", "osmesa"), ()])
+def test_each_way_to_draw_is_said_to_be_what_it_is(monkeypatch, draws):
+    """A missing one is no error where the other draws, but never shown as one that works."""
+    asked = lambda command, env, **_: types.SimpleNamespace(returncode=0)
+    monkeypatch.setattr(checks.subprocess, "run", asked)
+    monkeypatch.setattr("mrcom.simulate.render.is_installed", lambda name: name in draws)
+    found = {check.name.removeprefix("pictures by "): check for check in checks.check_drawing()}
+    assert {name for name, check in found.items() if check.state == "ok"} == set(draws)
+    for name in {"egl", "osmesa"} - set(draws):
+        assert (found[name].state, found[name].found) == ("warn", "is not installed")
+        assert "apt install" in found[name].advice
+        assert ("not needed" in found[name].advice) == bool(draws)
+
+
 def test_a_check_that_fails_is_a_finding():
     def fails():
         raise OSError("no such disk\nand more")

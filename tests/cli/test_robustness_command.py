@@ -5,8 +5,8 @@ import json
 import pytest
 
 from mrcom.cli.main import main
-from mrcom.evaluate.robustness import read_cells
-from mrcom.evaluate.scores import read_scores
+from mrcom.evaluate.robustness import Cell
+from mrcom.evaluate.scores import read_records, read_scores
 from mrcom.train.log import read_log
 
 DEBUG = ["--budget", "debug", "--updates", "20", "--bodies", "cheetah", "--prompt", "none"]
@@ -38,7 +38,9 @@ def test_robustness_is_measured_once_shown_and_drawn(run_dir, capsys):
     before = (run_dir / "robustness.jsonl").read_bytes()
     assert main([*command, "--json"]) == 0
     assert (run_dir / "robustness.jsonl").read_bytes() == before
-    assert len(json.loads(capsys.readouterr().out)) == len(read_cells(run_dir / "robustness.jsonl"))
+    assert len(json.loads(capsys.readouterr().out)) == len(
+        read_records(run_dir / "robustness.jsonl", Cell)
+    )
 
 
 @pytest.mark.slow

@@ -10,9 +10,10 @@ from mrcom.agents.presets import budget
 from mrcom.core.errors import ConfigError, RunFolderError
 from mrcom.evaluate import robustness
 from mrcom.evaluate.judge import Trial
-from mrcom.evaluate.robustness import PERTURBATIONS, Cell, Study, append_cell, read_cells
+from mrcom.evaluate.robustness import PERTURBATIONS, Cell, OtherPictures, Study
+from mrcom.evaluate.scores import append_record, read_records
 from mrcom.models.latent_error import LatentError
-from mrcom.scenarios.layout import layout_of
+from mrcom.scenarios.layout import layout_of, masks_of
 from mrcom.scenarios.scenario import Scenario
 from mrcom.simulate.rollout import RandomPolicy
 from mrcom.train.contestants import Contestant
@@ -122,20 +123,56 @@ def test_policies_without_a_latent_state_have_no_cells_of_its_errors():
     assert kinds(("behaviour",)) == {"none", "latent-error"}
 
 
+class Watcher(RandomPolicy):
+    """Remembers what it was shown."""
+
+    shown = None
+
+    def show(self, image):
+        self.shown = image
+
+
+def test_what_a_policy_is_shown_is_changed_and_its_actions_are_its_own():
+    watcher = Watcher(masks_of(TARGETS, TRIAL.layout), seed=0)
+    policy = OtherPictures(watcher, lambda seen: 255 - seen)
+    picture = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
+    policy.show(picture)
+    np.testing.assert_array_equal(watcher.shown, 255 - picture)
+    nothing = [np.zeros((2, n), np.float32) for n in (TRIAL.layout.obs, TRIAL.layout.act)]
+    given = (*nothing, np.zeros(2, np.float32))
+    ours, theirs = (one.act(one.start(2), *given)[0] for one in (policy, watcher))
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("kind", ["image-noise", "image-rotation", "image-masked"])
+def test_pictures_are_worse_by_degrees_and_whole_at_none(kind):
+    one, picture = PERTURBATIONS[kind], np.full((2, 16, 16, 3), 100, np.uint8)
+    picture[:, 4:8, 2:5] = 250
+    change = lambda degree: one.picture(picture, degree, np.random.default_rng(0)).astype(float)
+    np.testing.assert_array_equal(change(one.nominal), picture)
+    apart = [np.square(change(degree) - picture).mean() for degree in one.degrees]
+    assert 0 < apart[0] < apart[1] < apart[2]
+
+
+def test_only_policies_that_see_pictures_have_cells_of_theirs():
+    kinds = lambda latent: {c.perturbation for c in study_of("image-noise", latent=latent).wanted()}
+    assert kinds(()) == {"none"}
+    assert kinds(("behaviour",)) == {"none", "image-noise"}
+
+
 def test_finished_cells_are_read_again_and_not_measured_again(measured, tmp_path):
     cells, _ = measured
     file, seen = tmp_path / "robustness.jsonl", []
     for cell in cells[:5]:
-        append_cell(file, cell)
+        append_record(file, cell)
     with file.open("a") as torn:
         torn.write('{"perturbation": "gra')  # what a killed run leaves behind
-    known = read_cells(file)
+    known = read_records(file, Cell)
     assert known == cells[:5]
     rest = list(study_of("gravity", seen=seen).cells(known))
     assert rest == cells[5:] and len(seen) == 2
-    append_cell(file, rest[0])
-    file.write_text(file.read_text().replace('{"perturbation": "gra\n', ""))
-    assert read_cells(file) == cells[:6]
+    append_record(file, rest[0])
+    assert read_records(file, Cell) == cells[:6]
 
 
 def test_another_budget_seed_or_policy_is_another_cell(measured):
@@ -148,8 +185,8 @@ def test_a_damaged_line_is_named(tmp_path):
     file = tmp_path / "robustness.jsonl"
     file.write_text(json.dumps({"perturbation": "gravity", "degre": 1}) + "\n")
     with pytest.raises(RunFolderError, match=r"line 1 is damaged.*degre"):
-        read_cells(file)
-    assert read_cells(tmp_path / "none.jsonl") == []
+        read_records(file, Cell)
+    assert read_records(tmp_path / "none.jsonl", Cell) == []
 
 
 def test_what_is_known_of_gravity_is_the_simulators():

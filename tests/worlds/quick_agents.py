@@ -2,7 +2,9 @@
 
 import dataclasses
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 
 from mrcom.agents.build import METHODS, build_agent
 from mrcom.agents.method import without
@@ -76,12 +78,21 @@ def quick_agent(name, layout, *, num_scenarios, memory, missing=()):
 
 
 def learnt(agent, draw, *, updates, batches=50):
-    """The state after whole updates on some batches, again and again."""
-    state, data = agent.init(root_key(0)), [draw(number) for number in range(batches)]
-    for number in range(updates):
-        key = jax.random.fold_in(root_key(1), number)
-        state, _ = agent.update(state, data[number % batches], key)
-    return state
+    """The state after whole updates on some batches, again and again; all in one program."""
+    data = jax.tree.map(lambda *parts: jnp.stack(parts), *[draw(n) for n in range(batches)])
+    state, fixed = eqx.partition(eqx.filter_jit(agent.init)(root_key(0)), eqx.is_array)
+
+    @jax.jit
+    def run(state, data):
+        def update(state, number):
+            batch = jax.tree.map(lambda x: x[number % batches], data)
+            key = jax.random.fold_in(root_key(1), number)
+            after, _ = agent.update(eqx.combine(state, fixed), batch, key)
+            return eqx.filter(after, eqx.is_array), None
+
+        return jax.lax.scan(update, state, jnp.arange(updates))[0]
+
+    return eqx.combine(run(state, data), fixed)
 
 
 def _changed(config, place, value):

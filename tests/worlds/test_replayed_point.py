@@ -59,19 +59,19 @@ def point_windows(rng, scenario, act):
     )
 
 
-def learn(batches, act, num_scenarios=2):
-    """The state after one update on each batch."""
+def learn(batches, act, *, updates, num_scenarios=2):
+    """The state after updates on some batches, again and again."""
     model, batches = any_model(), list(batches)
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)
 
     @eqx.filter_jit
     def run(state):
-        def body(state, given):
-            number, (posterior, batch) = given
+        def body(state, number):
+            posterior, batch = jax.tree.map(lambda x: x[number % len(batches)], stacked)
             key = jax.random.fold_in(root_key(1), number)
             return LEARNER.update(state, model, posterior, batch, key=key)[0], None
 
-        return jax.lax.scan(body, state, (jnp.arange(len(batches)), stacked))[0]
+        return jax.lax.scan(body, state, jnp.arange(updates))[0]
 
     width = batches[0][0].feature.shape[-1]
     return run(LEARNER.init(width, act, num_scenarios, key=root_key(0)))
@@ -80,7 +80,7 @@ def learn(batches, act, num_scenarios=2):
 @pytest.mark.parametrize("act", [1, 2], ids=["plain", "padded"])
 def test_one_policy_moves_to_the_target_of_every_scenario(act):
     rng, scenario = np.random.default_rng(0), np.repeat([1, 0], ROWS // 2)
-    state = learn((point_windows(rng, scenario, act) for _ in range(2000)), act)
+    state = learn((point_windows(rng, scenario, act) for _ in range(200)), act, updates=2000)
     mask = jnp.ones(act).at[1:].set(0.0)
     for number, target in enumerate(TARGETS):
         place = jnp.linspace(-1.0, 1.0, 5)
@@ -99,8 +99,8 @@ def test_reward_one_for_ever_is_worth_one_to_its_scenario_and_a_half_a_half():
     rng, scenario = np.random.default_rng(1), np.repeat([1, 0], ROWS // 2)
     reward = np.where(scenario == 0, 1.0, 0.5)[:, None] * np.ones((1, STEPS))
     draw = lambda width: rng.normal(size=(ROWS, STEPS, width)).astype(np.float32)
-    batches = (windows(draw(3), np.tanh(draw(1)), reward, scenario=scenario) for _ in range(800))
-    state = learn(batches, 1)
+    batches = (windows(draw(3), np.tanh(draw(1)), reward, scenario=scenario) for _ in range(100))
+    state = learn(batches, 1, updates=800)
     feature = jnp.asarray(draw(3))[:2]
     values = state.critics.value(feature)
     np.testing.assert_allclose(values[0], 1.0, atol=0.1)

@@ -13,7 +13,7 @@ from mrcom.core.errors import ConfigError
 from mrcom.core.numerics import symexp, symlog
 from mrcom.core.rng import named_keys
 from mrcom.core.types import Batch, Masks, Prompt
-from mrcom.models.latent_error import LatentError
+from mrcom.models.latent_error import LatentError, Shift
 from mrcom.models.world_model import AbstractLatentModel, AbstractWorldModel, DreamContext
 from mrcom.models.world_model import State as ModelState
 
@@ -159,10 +159,15 @@ def act(
     action: Float[ArrayLike, "N A"],
     reward: Float[ArrayLike, " N"],
     key: PRNGKeyArray | None,
+    *,
+    sample_states: bool,
 ) -> tuple[Float[Array, "N A"], Carry]:
-    """Take in one step and choose the next action; its mode where `key` is None."""
+    """Take in one step and choose the next action; its mode where `key` is None.
+
+    With a key the actor reads a sample of the state if `sample_states`, else its mean.
+    """
     seen = [jnp.asarray(array) for array in (obs, action, reward)]
-    return _act(given, actor, carry, *seen, key)
+    return _act(given, actor, carry, *seen, key, sample_states)
 
 
 @eqx.filter_jit
@@ -189,15 +194,18 @@ def dreamt_features(
     horizon: int,
     num_samples: int,
     dream_context: DreamContext,
+    error: Shift = None,
 ) -> Float[Array, "K B H F"]:
     """Features of the last steps of a raw batch, dreamt under their actions.
 
-    The model filters all steps before the last `horizon` and sees none of those.
+    The model filters all steps before the last `horizon` and sees none of those. An `error` of
+    these, [B, L - H, E], makes what it filters wrong; only latent models take one.
     """
     keys = named_keys(key, "observe", "predict")
     # What is stored belongs to the step before the trained ones; here all steps are filtered.
     batch, model = normalised(given, dataclasses.replace(batch, stored={})), given.model
-    posterior = model.observe(steps_of(batch, slice(None, -horizon)), key=keys.observe)
+    wrong = {} if error is None else {"error": error}
+    posterior = model.observe(steps_of(batch, slice(None, -horizon)), key=keys.observe, **wrong)
     rows, length = posterior.feature.shape[:2]
     last = model.states_at(posterior, jnp.arange(rows) * length + length - 1)
     many = jax.tree.map(lambda x: jnp.repeat(x[None], num_samples, axis=0), last)
@@ -264,14 +272,14 @@ def _observe_step(
 ) -> tuple[Float[Array, "N F"], Carry]:
     seen = given.seen(obs, carry.body, carry.model.obs_mask)
     model, source = given.model, carry.disturbance
+    picture = {} if carry.image is None else {"image": carry.image}
     if source is None:
-        picture = {} if carry.image is None else {"image": carry.image}
         now, _ = model.correct(carry.model, seen, action, reward, key=key, **picture)
         return model.feature(now), Carry(now, carry.body)
     if not isinstance(model, AbstractLatentModel):
         raise ConfigError("This method's world model has no latent state to add an error to.")
     error, source = source.next(len(reward), model.num_sampled)
-    now, _ = model.correct(carry.model, seen, action, reward, key=key, error=error)
+    now, _ = model.correct(carry.model, seen, action, reward, key=key, error=error, **picture)
     return model.feature(now), Carry(now, carry.body, source)
 
 
@@ -284,10 +292,10 @@ def _act(
     action: Float[Array, "N A"],
     reward: Float[Array, " N"],
     key: PRNGKeyArray | None,
+    sample_states: bool,
 ) -> tuple[Float[Array, "N A"], Carry]:
     keys = None if key is None else named_keys(key, "observe", "act")
-    feature, carry = _observe_step(
-        given, carry, obs, action, reward, None if keys is None else keys.observe
-    )
+    observe = keys.observe if keys is not None and sample_states else None
+    feature, carry = _observe_step(given, carry, obs, action, reward, observe)
     policy = actor(feature, carry.model.act_mask)
     return policy.mode() if keys is None else policy.sample(keys.act)[0], carry

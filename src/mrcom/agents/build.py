@@ -2,14 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 from mrcom.agents import cadm, dreamer, mamba, model_free
 from mrcom.agents.agent import Agent
 from mrcom.agents.method import Method, named
 from mrcom.agents.modular_config import with_behaviour
 from mrcom.agents.mrcom import MRCOM, MrCom
-from mrcom.agents.mrcom_config import SIZES
+from mrcom.agents.mrcom_config import DREAMT_CONTEXT, SIZES
 from mrcom.core.errors import ConfigError
 from mrcom.core.types import Layout
 from mrcom.models.latent_error import NONE, LatentError
@@ -76,11 +75,11 @@ def _with_pictures(agent: Agent) -> Agent:
         )
     config = agent.config
     pixels = PixelsConfig(side=agent.layout.image, units=config.model.units)
-    changed: dict[str, Any] = {"model": dataclasses.replace(config.model, pixels=pixels)}
-    if isinstance(agent, MrCom):
-        # A dreamt step would have to be drawn and read again to enter the context.
-        changed["dream_context"] = "frozen"
-    return dataclasses.replace(agent, config=dataclasses.replace(config, **changed))
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, pixels=pixels))
+    # A dreamt step would have to be drawn and read again to enter the context.
+    parts = tuple(part for part in agent.method.parts if part != DREAMT_CONTEXT)
+    method = dataclasses.replace(agent.method, parts=parts)
+    return dataclasses.replace(agent, method=method, config=config)
 
 
 def method_named(name: str) -> Method:
@@ -90,6 +89,11 @@ def method_named(name: str) -> Method:
         ConfigError: no such method; the message names the nearest.
     """
     return named("method", name, METHODS)
+
+
+def has_size(name: str, size: str) -> bool:
+    """Whether the method of that name comes in that size."""
+    return size in SIZES_OF[method_named(name).family]
 
 
 def behaviour_of(family: str) -> str:
@@ -136,3 +140,12 @@ BUILDERS: dict[str, Callable[..., Agent]] = {
     "sac": model_free.build,
 }
 """What makes an agent of each family's methods."""
+
+SIZES_OF = {
+    "mrcom": SIZES,
+    "dreamer": dreamer.SIZES,
+    "mamba": mamba.SIZES,
+    "cadm": cadm.SIZES,
+    "sac": model_free.SIZES,
+}
+"""The sizes of each family's methods by name."""

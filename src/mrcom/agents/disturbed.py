@@ -5,13 +5,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from mrcom.agents.acting import Carry, Disturbance
 from mrcom.core.errors import ConfigError
 from mrcom.core.rng import named_keys, root_key
 from mrcom.models.latent_error import LatentError
-from mrcom.simulate.rollout import Policy
+from mrcom.simulate.rollout import Policy, SeesPictures
 
 
 class DisturbedPolicy:
@@ -27,6 +27,11 @@ class DisturbedPolicy:
         """
         self._policy, self._error = policy, error
         self._key = named_keys(root_key(seed), "latent_error").latent_error
+
+    def show(self, image: UInt8[np.ndarray, "N S S 3"]) -> None:
+        """Pictures, for a policy that sees them."""
+        if isinstance(self._policy, SeesPictures):
+            self._policy.show(image)
 
     def start(self, num: int) -> Any:
         """What the policy remembers, with errors to come wherever it is a model's state.

@@ -172,7 +172,8 @@ def loss_of(
         key=keys.dream,
     )
     slow, updates = state.behaviour.slow, state.updates
-    forward = Forward(learnt, slow, trained, posterior, dream, updates, keys.jacobian)
+    policy = learnt.actor(dream.feature, dream.act_mask[None])
+    forward = Forward(learnt, slow, trained, posterior, dream, policy, updates, keys.jacobian)
     terms = {name: TERMS[name](config, forward) for name in agent.method.terms}
     return total_loss(terms, agent.method.terms), (forward, terms)
 
@@ -199,9 +200,9 @@ def _step(
 def _shown(forward: Forward) -> Metrics:
     """What to log of the dreams and of the latent state."""
     dream, posterior = forward.imagined, forward.posterior
-    entropy = forward.learnt.actor(dream.feature, dream.act_mask[:, None]).entropy()
+    dimensions = jnp.mean(jnp.sum(dream.act_mask, axis=-1))
     return {
-        "actor/entropy": jnp.mean(entropy) / jnp.mean(jnp.sum(dream.act_mask, axis=-1)),
+        "actor/entropy": jnp.mean(forward.policy.entropy()) / dimensions,
         "actor/return_range": dream.return_range,
         "actor/dreamt_reward": jnp.mean(dream.reward),
         "actor/dreamt_return": jnp.mean(dream.returns),

@@ -150,3 +150,33 @@ SIZES = {
 """Sizes by name. Those in millions of parameters are the authors'; `full` is `12M`, with which
 they report tasks of proprioception. `debug`, `tiny` and `small` learn at higher rates, so that a
 few hundred or thousand updates show something."""
+
+
+def operations(config: DreamerConfig, rows: int, obs: int, act: int) -> int:
+    """Floating-point operations that one update on `rows` windows cannot do without.
+
+    Those of matrix products alone, a multiplication and its addition as two. What is trained
+    counts three times: forwards, for its weights and for what it read, unless that is a constant.
+    `obs` and `act` are padded widths.
+    """
+    c, units, feature = config.model, config.model.units, config.model.feature
+    deep = lambda inputs, layers, out: inputs * units + (layers - 1) * units**2 + units * out
+    encoder = deep(obs + c.observe_reward, c.encoder_layers, 0)
+    cell = 4 * c.deter**2 // c.groups  # each group's own memory, and three gates of it
+    cell += c.hidden * (c.deter + c.flat_stoch + act) + 3 * c.hidden * c.deter
+    prior = c.hidden * (c.deter + (c.prior_layers - 1) * c.hidden + c.flat_stoch)
+    posterior = c.hidden * (c.deter + units + c.flat_stoch)
+    heads = deep(feature, c.head_layers, c.reward_bins) + deep(feature, c.head_layers, 1)
+    decoder = deep(feature, c.decoder_layers, obs)
+    actor = deep(feature, config.actor_layers, 2 * act)
+    critic = deep(feature, config.critic_layers, c.reward_bins)
+    constant = units * feature  # read, and not to be moved
+
+    steps, replayed = rows * config.windows.length, rows * (config.windows.length - 1)
+    dreamt = steps * config.horizon
+    model = 3 * (encoder + cell + prior + posterior + heads + decoder)
+    world = steps * (model - units * (obs + c.observe_reward) - c.hidden * act)
+    dreams = dreamt * (actor + cell + prior) + (dreamt + steps) * heads
+    actors = (dreamt + steps) * (3 * actor - constant)
+    critics = dreamt * (4 * critic - constant) + steps * critic + replayed * 4 * critic
+    return 2 * (world + dreams + actors + critics)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
@@ -11,7 +12,7 @@ from mrcom.agents.latent_dynamics import jacobian_term
 from mrcom.behaviour.binned import Imagined
 from mrcom.behaviour.examples import Examples
 from mrcom.behaviour.learning import transitions
-from mrcom.behaviour.policy import Actor
+from mrcom.behaviour.policy import AbstractActions, Actor
 from mrcom.core.types import Batch
 from mrcom.models.rssm import RSSM
 from mrcom.models.rssm_parts import Posterior
@@ -44,6 +45,8 @@ class Forward(eqx.Module):
     """Only the T trained steps, raw."""
     posterior: Posterior
     imagined: Imagined
+    policy: AbstractActions
+    """The actor's at every step of the dreams, [H, M], with a gradient to its parameters."""
     updates: Int[Array, ""]
     jacobian_key: PRNGKeyArray
 
@@ -90,14 +93,21 @@ def _jacobian(config: DreamerConfig, forward: Forward) -> Float[Array, "B S"]:
     return jacobian_term(*given, config.jacobian, forward.jacobian_key)
 
 
+def _l2(config: DreamerConfig, forward: Forward) -> Float[Array, "1 1"]:
+    """Half the squared length of all weight matrices that advance a state: cell and prior."""
+    model = forward.learnt.model
+    arrays = jax.tree.leaves(eqx.filter((model.cell, model.prior_net), eqx.is_inexact_array))
+    squares = [jnp.sum(jnp.square(array)) for array in arrays if array.ndim > 1]
+    return 0.5 * jnp.sum(jnp.stack(squares))[None, None]
+
+
 def _actor(config: DreamerConfig, forward: Forward) -> Float[Array, "1 1"]:
     dream = forward.imagined
-    policy = forward.learnt.actor(dream.feature, dream.act_mask[:, None])
     loss = reinforce_loss(
-        policy.log_prob(dream.action),
+        forward.policy.log_prob(dream.action).T,
         dream.returns,
         dream.value,
-        policy.entropy(),
+        forward.policy.entropy().T,
         dream.weight,
         scale=jnp.maximum(dream.return_range, config.scale_floor),
         entropy_weight=config.entropy_weight,
@@ -107,14 +117,15 @@ def _actor(config: DreamerConfig, forward: Forward) -> Float[Array, "1 1"]:
 
 def _critic(config: DreamerConfig, forward: Forward) -> Float[Array, "M H"]:
     dream = forward.imagined
-    return binned_critic_loss(
+    losses = binned_critic_loss(
         dream.logits,
-        dream.returns,
+        dream.returns.T,
         forward.slow(dream.feature),
-        dream.weight,
+        dream.weight.T,
         forward.slow.bins,
         slow_weight=config.slow_weight,
     )
+    return losses.T
 
 
 def _replay_critic(config: DreamerConfig, forward: Forward) -> Float[Array, "B _"]:
@@ -156,6 +167,7 @@ MODEL_TERMS: dict[str, Term] = {
     "kl_dyn": _kl_dyn,
     "kl_rep": _kl_rep,
     "jacobian": _jacobian,
+    "l2": _l2,
 }
 """Terms of the world model alone."""
 

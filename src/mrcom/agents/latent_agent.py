@@ -32,6 +32,11 @@ class AbstractLatentAgent(AbstractAgent):
         """Whether dreamt steps enter the context: by default it is that of a dream's start."""
         return "frozen"
 
+    @property
+    def acts_on_samples(self) -> bool:
+        """Whether actions are drawn from samples of the state; else from its mean."""
+        return True
+
     def start(self, state: State, masks: Masks, prompt: Prompt) -> Carry:
         """What is remembered before the first observation: the prompt, as context."""
         return acting.start(state.filter, masks, prompt)
@@ -46,7 +51,10 @@ class AbstractLatentAgent(AbstractAgent):
         key: PRNGKeyArray | None,
     ) -> tuple[Float[Array, "N A"], Carry]:
         """Take in one step and choose the next action; its mode where `key` is None."""
-        return acting.act(state.filter, self.actor(state), carry, obs, action, reward, key)
+        seen, actor = (obs, action, reward), self.actor(state)
+        return acting.act(
+            state.filter, actor, carry, *seen, key, sample_states=self.acts_on_samples
+        )
 
     def observe_step(
         self,

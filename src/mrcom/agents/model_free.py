@@ -65,7 +65,7 @@ class State(eqx.Module):
 class Seen(eqx.Module):
     """All that learning from replay reads of a posterior."""
 
-    feature: Float[Array, "B T F"]
+    expected: Float[Array, "B T F"]
 
 
 class Carry(eqx.Module):

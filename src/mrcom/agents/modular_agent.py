@@ -59,6 +59,11 @@ class AbstractModularAgent(AbstractLatentAgent):
         return Imagination(config.behaviour, *dreams, per_scenario)
 
     @property
+    def acts_on_samples(self) -> bool:
+        """Only where that is what the behaviour learns on: SAC reads expected states."""
+        return not isinstance(self.config.behaviour, LatentSacConfig)
+
+    @property
     def dream_steps(self) -> int:
         """Dreamt steps of one update, as long as all scenarios have data."""
         return self.behaviour.dream_steps(self.windows.rows(self.num_scenarios))

@@ -14,8 +14,8 @@ from mrcom.agents import acting
 from mrcom.agents.agent import Metrics
 from mrcom.agents.latent_dynamics import check_blocks, jacobian_term
 from mrcom.agents.modular_agent import AbstractModularAgent, ModularState
+from mrcom.agents.mrcom_config import DREAMT_CONTEXT, MrComConfig
 from mrcom.agents.mrcom_config import MRCOM as MRCOM
-from mrcom.agents.mrcom_config import MrComConfig
 from mrcom.behaviour.learning import BehaviourState
 from mrcom.core.rng import named_keys
 from mrcom.core.types import Batch
@@ -64,13 +64,14 @@ class MrCom(AbstractModularAgent):
     @property
     def dream_context(self) -> DreamContext:
         """Whether dreamt steps enter the context."""
-        return self.config.dream_context
+        return "push" if DREAMT_CONTEXT in self.method.parts else "frozen"
 
     @property
     def model_config(self) -> ContextualConfig:
         """The model with the method's parts, and what its terms need besides."""
         bound = self.config.meta_state == "bound" and "meta_state" in self.method.terms
-        parts = (*self.method.parts, "reference") if bound else self.method.parts
+        parts = tuple(part for part in self.method.parts if part != DREAMT_CONTEXT)
+        parts = (*parts, "reference") if bound else parts
         return dataclasses.replace(self.config.model, parts=parts)
 
     def init(self, key: PRNGKeyArray) -> ModularState[ContextualModel]:

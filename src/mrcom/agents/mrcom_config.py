@@ -13,14 +13,16 @@ from mrcom.behaviour.latent_sac import LatentSacConfig
 from mrcom.models.context import ContextConfig
 from mrcom.models.contextual import ContextualConfig
 from mrcom.models.latent_error import NONE, LatentError
-from mrcom.models.world_model import DreamContext
 from mrcom.objectives.jacobian import JacobianConfig
 from mrcom.objectives.kl import KLConfig
+
+DREAMT_CONTEXT = "dreamt_context"
+"""The part that lets dreamt steps enter the context; without it, it stays as the dream found it."""
 
 MRCOM = Method(
     name="MrCoM",
     family="mrcom",
-    parts=("stoch", "deter", "aux", "context"),
+    parts=("stoch", "deter", "aux", "context", DREAMT_CONTEXT),
     # Eq. 16 with lambda = (1, 1, 0.1); reward and continue are our addition, which dreams need.
     weights=(
         ("reconstruction", 1.0),
@@ -33,7 +35,7 @@ MRCOM = Method(
     ),
 )
 """The whole method. `without(MRCOM, "deter")`, `"context"`, `"meta_state"` and `"meta_value"` are
-the paper's four ablations."""
+the paper's four ablations, `"dreamt_context"` is a fifth."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +81,6 @@ class MrComConfig:
     """How the gain of the latent dynamics is measured, where that is one of the terms."""
     latent_error: LatentError = NONE
     """Added to what is filtered while learning from replay."""
-    dream_context: DreamContext = "push"
-    """Whether dreamt steps enter the context."""
 
     def steps_on(self, rows: int) -> int:
         """Steps of the world model in one update on a batch of so many rows."""

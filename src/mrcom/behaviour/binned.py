@@ -7,13 +7,14 @@ from typing import Generic, NoReturn, TypeVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from mrcom.behaviour.policy import Actor
 from mrcom.core.errors import ConfigError
 from mrcom.models.rssm import RSSM
 from mrcom.models.rssm_parts import State
-from mrcom.models.world_model import imagine
+from mrcom.models.world_model import roll
 from mrcom.nn.heads import BinnedHead, TwoHotHead, two_hot_mean
 from mrcom.objectives.imagination import return_range, weight_from_start
 from mrcom.objectives.returns import lambda_return
@@ -45,14 +46,17 @@ class Behaviour(eqx.Module, Generic[Head]):
 
 
 class Imagined(eqx.Module):
-    """M dreams of H steps, and what they are worth. Constants, but for `logits`."""
+    """M dreams of H steps, and what they are worth. Constants, but for `logits`.
 
-    feature: Float[Array, "M H F"]
+    What is wide has time in front, as it was dreamt: moving it would copy it.
+    """
+
+    feature: Float[Array, "H M F"]
     """Read before each action."""
-    action: Float[Array, "M H A"]
+    action: Float[Array, "H M A"]
     act_mask: Float[Array, "M A"]
     reward: Float[Array, "M H"]
-    logits: Float[Array, "M H K"]
+    logits: Float[Array, "H M K"]
     """The critic's of each feature, with a gradient to its parameters alone."""
     value: Float[Array, "M H"]
     """What they mean."""
@@ -92,26 +96,27 @@ def imagined(
     """
     model, start, actor = jax.lax.stop_gradient((model, start, actor))
     policy = lambda feature, key: (actor.sample(feature, start.act_mask, key)[0], None)
-    dream = imagine(model, start, policy, horizon=horizon, key=key)
-    feature = jax.lax.stop_gradient(dream.feature)
+    last, (feature, action, _) = roll(model, start, policy, horizon=horizon, key=key)
+    feature, action, last = jax.lax.stop_gradient((feature, action, model.feature(last)))
     logits = critic.logits(feature)
-    value = jax.lax.stop_gradient(two_hot_mean(logits, critic.bins))
-    reward, cont = model.reward(feature[:, 1:]), jax.nn.sigmoid(model.cont_logit(feature))
+    # The last states only bootstrap: beside the others they would be one more copy of all.
+    every = lambda net: jnp.concatenate([net(feature), net(last)[None]]).T
+    mean = lambda logits: two_hot_mean(logits, critic.bins)
+    value = jnp.concatenate([mean(logits), mean(critic.logits(last))[None]]).T
+    reward, cont = every(model.reward)[:, 1:], jax.nn.sigmoid(every(model.cont_logit))
     returns = lambda_return(reward, cont[:, 1:], value, discount=1.0, lambda_=lambda_)
     now = return_range(returns, 1)
-    rest = jax.lax.stop_gradient(
-        {
-            "action": dream.action,
-            "reward": reward,
-            "returns": returns,
-            "return_range": running + scale_rate * (now - running),
-        }
-    )
+    rest = {
+        "value": value[:, :-1],
+        "reward": reward,
+        "returns": returns,
+        "return_range": running + scale_rate * (now - running),
+    }
     return Imagined(
-        feature=feature[:, :-1],
+        feature=feature,
+        action=action,
         act_mask=start.act_mask,
-        logits=logits[:, :-1],
-        value=value[:, :-1],
+        logits=logits,
         weight=weight_from_start(cont),
-        **rest,
+        **jax.lax.stop_gradient(rest),
     )

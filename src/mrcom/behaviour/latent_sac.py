@@ -105,7 +105,7 @@ class LatentSac(AbstractBehaviour):
         key: PRNGKeyArray,
     ) -> tuple[LatentSacState, Metrics]:
         """One step of everything on all transitions of the windows; the model is not asked."""
-        steps = transitions(posterior.feature, batch)
+        steps = transitions(posterior.expected, batch)
         rows, length, act = steps.action.shape
         of_step = jnp.broadcast_to(batch.act_mask[:, None], (rows, length, act))
         flat, mask = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (steps, of_step))
@@ -120,7 +120,7 @@ class LatentSac(AbstractBehaviour):
             besides=lambda actor: self.config.imitation * examples.loss(actor),
         )
         scenario = batch.scenario[:: self.per_scenario]
-        after, metrics = self._fit_values(state, posterior.feature, steps, scenario)
+        after, metrics = self._fit_values(state, posterior.expected, steps, scenario)
         names = ("loss", "value", "target", "disagreement")
         metrics |= {
             "actor/entropy": learnt["actor/entropy"],

@@ -1,6 +1,7 @@
 """`mrcom adapt`: a policy for a scenario that a trained model has not seen."""
 
 import dataclasses
+import sys
 from typing import Annotated
 
 import tyro
@@ -81,14 +82,14 @@ def run(options: Adapt) -> int | None:
             f"that will do is '{options.name}-adapted'."
         )
     trained = open_trained(open_run(options.run))
-    if trained.config.inputs != "vectors":
-        raise ConfigError(
-            f"{options.run} was trained with --inputs {trained.config.inputs}; adaptation reads "
-            f"vectors only. Train with --inputs vectors, or go on with `mrcom evaluate`."
-        )
     seed = trained.config.seed if options.seed is None else options.seed
     budget = budget_for(trained, options.budget)
-    for config in (adapted, CONTROL) if options.control else (adapted,):
+    configs = [adapted]
+    if trained.config.inputs == "images" and options.control:
+        print(f"without {CONTROL.name}: it reads vectors, and there are none", file=sys.stderr)
+    elif options.control:
+        configs.append(CONTROL)
+    for config in configs:
         adapt_run(trained, config, budget, seed=seed)
     print(f"adapted policies: {trained.folder.path / 'adapted'}")
     return None

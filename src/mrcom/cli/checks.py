@@ -176,21 +176,26 @@ def check_drawing() -> list[Check]:
 
     checks = []
     for name, (_, package) in LIBRARIES.items():
-        environment = os.environ | {"MUJOCO_GL": name, "PYOPENGL_PLATFORM": name}
+        state, found, advice = "warn", "is not installed", f"apt install {package}"
         if is_installed(name):
+            environment = os.environ | {"MUJOCO_GL": name, "PYOPENGL_PLATFORM": name}
             asked = [sys.executable, "-c", _DRAWS]
             done = subprocess.run(asked, env=environment, capture_output=True, timeout=60)
-            if done.returncode == 0:
-                checks.append(Check(f"pictures by {name}", "ok", "draws"))
-                continue
             found = "is installed, but cannot draw"
-        else:
-            found = "is not installed"
-        checks.append(Check(f"pictures by {name}", "warn", found, f"apt install {package}"))
+            if done.returncode == 0:
+                state, found, advice = "ok", "draws", ""
+        checks.append(Check(f"pictures by {name}", state, found, advice))
     if any(check.state == "ok" for check in checks):
-        # One is enough; what the other needs is said all the same.
-        return [dataclasses.replace(check, state="ok") for check in checks]
+        return [_not_needed(check) for check in checks]
     return checks
+
+
+def _not_needed(check: Check) -> Check:
+    """A way to draw beside one that works: what it is, and that nothing is missing without it."""
+    if check.state == "ok":
+        return check
+    advice = f"not needed while another draws; otherwise {check.advice}"
+    return dataclasses.replace(check, advice=advice)
 
 
 _DRAWS = """

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from mrcom.cli.benchmark import SIZE
 from mrcom.cli.options import Json
 
 
@@ -24,6 +25,14 @@ class Doctor:
     run_dir: Annotated[
         pathlib.Path, tyro.conf.arg(help="Folder in which runs are to be written.")
     ] = pathlib.Path("runs")
+    size: Annotated[
+        str | None,
+        SIZE,
+        tyro.conf.arg(
+            help="Say besides what an update of this size needs, and how fast it can be here.",
+            metavar=SIZE.metavar,
+        ),
+    ] = None
     json: Json = False
 
 
@@ -48,7 +57,22 @@ def run(options: Doctor) -> int:
         *checks.guarded("simulator", checks.check_simulator),
         *checks.guarded("pictures", checks.check_drawing),
     ]
+    if options.size is not None:
+        checked += checks.guarded("operations", _operations, options.size)
     return 1 if _print(checked, "everything needed is here", as_json=options.json) else 0
+
+
+def _operations(size: str) -> list[Any]:
+    """What an update of every method that has this size needs, and how fast it can be here."""
+    from mrcom.benchmark.operations import floors
+    from mrcom.cli.checks import Check
+    from mrcom.cli.options import METHOD
+
+    rate, needed = floors(METHOD.names, size)
+    return [
+        Check(f"update of {name}", "ok", f"{gflop:.3g} GFLOP, {gflop / rate:.2g} s at {rate:.0f}/s")
+        for name, gflop in needed.items()
+    ]
 
 
 def _print(found: Sequence[Any], good: str, *, as_json: bool) -> bool:

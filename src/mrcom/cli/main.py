@@ -10,6 +10,7 @@ from tyro.conf import subcommand
 
 from mrcom.cli import (
     adapt,
+    benchmark,
     compare,
     demo,
     diagnose,
@@ -19,10 +20,12 @@ from mrcom.cli import (
     report,
     robustness,
     scenarios,
+    study,
     train,
 )
 from mrcom.cli.choices import check_choices
 from mrcom.core.errors import MrcomError, Stopped, unknown
+from mrcom.core.process import keep_compiled_programs, keep_freed_memory
 
 # In the order a newcomer meets them.
 Command = (
@@ -34,8 +37,10 @@ Command = (
     | Annotated[robustness.Robustness, subcommand("robustness")]
     | Annotated[report.Report, subcommand("report")]
     | Annotated[compare.Compare, subcommand("compare")]
+    | Annotated[study.Study, subcommand("study")]
     | Annotated[scenarios.Scenarios, subcommand("scenarios")]
     | Annotated[expert.Expert, subcommand("expert")]
+    | Annotated[benchmark.Benchmark, subcommand("benchmark")]
     | Annotated[doctor.Doctor, subcommand("doctor")]
 )
 RUN: dict[type, Callable[[Any], int | None]] = {
@@ -47,8 +52,10 @@ RUN: dict[type, Callable[[Any], int | None]] = {
     robustness.Robustness: robustness.run,
     report.Report: report.run,
     compare.Compare: compare.run,
+    study.Study: study.run,
     scenarios.Scenarios: scenarios.run,
     expert.Expert: expert.run,
+    benchmark.Benchmark: benchmark.run,
     doctor.Doctor: doctor.run,
 }
 NAMES = tuple(kind.__name__.lower() for kind in RUN)
@@ -67,6 +74,9 @@ def main(args: Sequence[str] | None = None) -> int:
         something was found broken, 2 for an error the user can mend (one line on stderr), 130
         after Ctrl-C.
     """
+    if args is None:  # then the process is this command's alone
+        keep_freed_memory()
+        keep_compiled_programs()
     try:
         options = parse(sys.argv[1:] if args is None else args)
         code = RUN[type(options)](options) or 0

@@ -17,7 +17,18 @@ if TYPE_CHECKING:
 
 PERTURBATION = Choice(
     "perturbation",
-    ("noise", "masked", "gravity", "friction", "mass", "latent-error", "latent-drift"),
+    (
+        "noise",
+        "masked",
+        "image-noise",
+        "image-rotation",
+        "image-masked",
+        "gravity",
+        "friction",
+        "mass",
+        "latent-error",
+        "latent-drift",
+    ),
 )
 
 
@@ -51,7 +62,7 @@ def study_of(
     """A run's policies, its targets, and what they are tried by.
 
     Raises:
-        ConfigError: no such policy, or a latent state was asked for that the method has not got.
+        ConfigError: no such policy, or something is to be perturbed that the run has not got.
     """
     from mrcom.core.errors import ConfigError, unknown
     from mrcom.evaluate.judge import Trial
@@ -71,7 +82,15 @@ def study_of(
         if name not in known:
             raise unknown("policy", name, known)
     chosen = {name: known[name] for name in policies}
-    kinds = {kind: PERTURBATIONS[kind] for kind in only or PERTURBATIONS}
+    seen = {"vectors": ("vectors",), "images": ("images",), "both": ("vectors", "images")}
+    fits = lambda kind: PERTURBATIONS[kind].needs in ("", *seen[run.config.inputs])
+    for kind in only:
+        if not fits(kind):
+            raise ConfigError(
+                f"--only {kind} is about {PERTURBATIONS[kind].needs}; the run was trained with "
+                f"--inputs {run.config.inputs}. Choose of {', '.join(filter(fits, PERTURBATIONS))}."
+            )
+    kinds = {kind: PERTURBATIONS[kind] for kind in only or filter(fits, PERTURBATIONS)}
     try:
         latent = set(with_latent_error(run, chosen, NONE, seed=seed))
     except ConfigError:
@@ -85,7 +104,8 @@ def run(options: Robustness) -> int | None:
     """Run the command."""
     from mrcom.cli.report import print_tables
     from mrcom.core.config import to_json
-    from mrcom.evaluate.robustness import append_cell, read_cells
+    from mrcom.evaluate.robustness import Cell
+    from mrcom.evaluate.scores import append_record, read_records
     from mrcom.report.robustness import draw_robustness, robustness_table
     from mrcom.train.run import open_trained
     from mrcom.train.run_folder import open_run
@@ -95,10 +115,10 @@ def run(options: Robustness) -> int | None:
     budget = budget_for(trained, options.budget)
     study = study_of(trained, budget, options.policies, options.only, seed=seed)
     file = trained.folder.path / "robustness.jsonl"
-    for cell in study.cells(read_cells(file)):
-        append_cell(file, cell)
+    for cell in study.cells(read_records(file, Cell)):
+        append_record(file, cell)
     keys = {empty.key for empty in study.wanted()}
-    found = [cell for cell in read_cells(file) if cell.key in keys]
+    found = [cell for cell in read_records(file, Cell) if cell.key in keys]
     figure = trained.folder.figures / "robustness.png"
     draw_robustness(figure, found)
     if options.json:

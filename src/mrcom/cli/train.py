@@ -133,11 +133,12 @@ def config_of(options: Any) -> "RunConfig":
     given = _as_train(options)
     for name in given.bodies:
         body(name)
-    method = without(method_named(given.method), *given.without)
-    if given.jacobian is not None:
-        method = with_jacobian(method, given.jacobian)
+    method = method_named(given.method)
     if given.inputs != "vectors":
         method = with_images(method)
+    method = without(method, *given.without)
+    if given.jacobian is not None:
+        method = with_jacobian(method, given.jacobian)
     return RunConfig(
         method=method,
         budget=_collected(_lengthened(budget(given.budget), given), given),

@@ -1,33 +1,37 @@
 """What a policy is still worth when its world, what it sees or its latent state is disturbed."""
 
 import dataclasses
-import json
 import math
-import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from mrcom.agents.disturbed import DisturbedPolicy
-from mrcom.core.config import from_json, to_json
-from mrcom.core.errors import ConfigError, RunFolderError
+from mrcom.core.errors import ConfigError
+from mrcom.core.generators import named_generator
 from mrcom.core.progress import Bar, progress
 from mrcom.core.steps import Masks
 from mrcom.evaluate.evaluate import MakePolicy
 from mrcom.evaluate.judge import Contestant, Trial
 from mrcom.evaluate.normalise import normalised_score
-from mrcom.evaluate.scores import append_lines
 from mrcom.models.latent_error import LatentError
+from mrcom.scenarios import images
 from mrcom.scenarios.observation import PLAIN, ObservationFunction
 from mrcom.scenarios.scenario import Scenario
-from mrcom.simulate.rollout import Policy
+from mrcom.simulate.rollout import Policy, SeesPictures
 
 GRAVITY = 9.81
 """Of a scenario whose factor is 1 [m/s^2]."""
 UNDISTURBED = "none"
 """Name of the perturbation that is none: every curve's first point."""
+
+
+ChangePictures = Callable[
+    [UInt8[np.ndarray, "*B S S 3"], float, np.random.Generator], UInt8[np.ndarray, "*B S S 3"]
+]
+"""Pictures at a degree of what is wrong with them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +50,10 @@ class Perturbation:
     """The target at a degree."""
     error: Callable[[float], LatentError] | None = None
     """The error of latent states at a degree, where that is what is perturbed."""
+    picture: ChangePictures | None = None
+    """What becomes of pictures at a degree, where that is what is perturbed."""
+    needs: str = ""
+    """What must be seen for it to matter: `vectors` or `images`; empty where it always does."""
     exact: Callable[[Scenario], str] = lambda _: ""
     """What a perturbed target then has, where its degree alone does not say that."""
 
@@ -72,12 +80,26 @@ def _factor(name: str) -> Callable[[Scenario, float], Scenario]:
 
 PERTURBATIONS: Mapping[str, Perturbation] = {
     "noise": Perturbation(
-        "noise on observations", "standard deviations of each quantity", (0.1, 0.3, 1.0), 0.0, noisy
+        "noise on observations", "standard deviations of each quantity", (0.1, 0.3, 1.0), 0.0,
+        noisy, needs="vectors",
     ),
     "masked": Perturbation(
         "masked observations", "share of the quantities, others each step", (0.1, 0.25, 0.5), 0.0,
         masked,
         exact=lambda one: f"{one.observation.masked} of {one.embodiment.obs} quantities",
+        needs="vectors",
+    ),
+    "image-noise": Perturbation(
+        "noise on pictures", "share of full brightness", (0.05, 0.1, 0.2), 0.0,
+        picture=images.noisy, needs="images",
+    ),
+    "image-rotation": Perturbation(
+        "turned pictures", "degrees", (5.0, 15.0, 45.0), 0.0,
+        picture=lambda seen, degrees, _: images.rotated(seen, degrees), needs="images",
+    ),
+    "image-masked": Perturbation(
+        "masked pictures", "share of the pixels, others each step", (0.1, 0.25, 0.5), 0.0,
+        picture=images.masked, needs="images",
     ),
     "gravity": Perturbation(
         "gravity", "times the target's", (0.5, 0.75, 1.25, 1.5), 1.0, _factor("gravity"),
@@ -144,7 +166,8 @@ class Study:
     policies: Mapping[str, Contestant]
     """By name."""
     latent: Set[str]
-    """Those of them that act on a latent state: the others feel no error of it."""
+    """Those of them that act on a latent state: the others feel no error of it, and see no
+    pictures."""
     trial: Trial
     """In the undisturbed targets."""
     perturbations: Mapping[str, Perturbation]
@@ -176,7 +199,7 @@ class Study:
             for kind, one in self.perturbations.items()
             for degree in one.degrees
             for name in self.policies
-            if one.error is None or name in self.latent
+            if (one.error is None and one.picture is None) or name in self.latent
         ]
         return [self._empty(*cell) for cell in cells]
 
@@ -210,6 +233,9 @@ class Study:
 
         def unaware(_: tuple[Scenario, ...], masks: Masks) -> Policy:
             policy = make(rows, masks)
+            if (change := one.picture) is not None:
+                rng = named_generator(trial.seed, "pictures", cell.perturbation)
+                return OtherPictures(policy, lambda seen: change(seen, degree, rng))
             return policy if error is None else DisturbedPolicy(policy, error, seed=trial.seed)
 
         changed = tuple(one.scenario(target, degree) for target in trial.scenarios)
@@ -225,31 +251,30 @@ class Study:
         return dataclasses.replace(cell, normalised=_rows(score))
 
 
-def append_cell(path: pathlib.Path, cell: Cell) -> None:
-    """Adds a line to a file; a reader sees all of it or nothing."""
-    append_lines(path, [to_json(cell)])
+class OtherPictures:
+    """A policy that is shown something else than there is to see, and acts on it."""
 
+    def __init__(self, policy: Policy, change: Callable[[np.ndarray], np.ndarray]):
+        self._policy, self._change = policy, change
 
-def read_cells(path: pathlib.Path) -> list[Cell]:
-    """All cells of a file, of a measurement made twice the later one; none where there is no file.
+    def start(self, num: int) -> Any:
+        """What the policy itself remembers."""
+        return self._policy.start(num)
 
-    A torn last line, as an interruption leaves it, is left out.
+    def show(self, image: UInt8[np.ndarray, "N S S 3"]) -> None:
+        """The changed pictures, to a policy that sees some."""
+        if isinstance(self._policy, SeesPictures):
+            self._policy.show(self._change(image))
 
-    Raises:
-        RunFolderError: a line is damaged; the message has its number.
-    """
-    if not path.is_file():
-        return []
-    text, latest = path.read_text(), {}
-    for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), start=1):
-        try:
-            cell = from_json(Cell, json.loads(line))
-        except (ValueError, ConfigError, AttributeError) as error:
-            raise RunFolderError(
-                f"{path}, line {number} is damaged: {error}. Delete the line."
-            ) from error
-        latest[cell.key] = cell
-    return list(latest.values())
+    def act(
+        self,
+        carry: Any,
+        obs: Float[np.ndarray, "N O"],
+        action: Float[np.ndarray, "N A"],
+        reward: Float[np.ndarray, " N"],
+    ) -> tuple[np.ndarray, Any]:
+        """The policy's own next action."""
+        return self._policy.act(carry, obs, action, reward)
 
 
 def _rows(values: Float[np.ndarray, "N E"]) -> tuple[tuple[float | None, ...], ...]:

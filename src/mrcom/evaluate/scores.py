@@ -7,11 +7,12 @@ import operator
 import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
+from mrcom.core.config import from_json, to_json
 from mrcom.core.errors import ConfigError, RunFolderError, unknown
 
 
@@ -108,6 +109,43 @@ def append_lines(path: pathlib.Path, records: Iterable[Mapping[str, Any]]) -> No
             os.close(file)
     except OSError as error:
         raise RunFolderError(f"{path} cannot be written ({error.strerror or error}).") from error
+
+
+R = TypeVar("R")
+"""A dataclass whose `key` says what makes two of them the same measurement."""
+
+
+def append_record(path: pathlib.Path, record: Any) -> None:
+    """Adds a line to a file; a reader sees all of it or nothing.
+
+    A torn last line, as an interruption leaves it, is taken away first.
+    """
+    written = path.read_bytes() if path.is_file() else b""
+    if written and not written.endswith(b"\n"):
+        os.truncate(path, written.rfind(b"\n") + 1)
+    append_lines(path, [to_json(record)])
+
+
+def read_records(path: pathlib.Path, kind: type[R]) -> list[R]:
+    """All records of a file, of a measurement made twice the later one; none without a file.
+
+    A torn last line, as an interruption leaves it, is left out.
+
+    Raises:
+        RunFolderError: a line is damaged; the message has its number.
+    """
+    if not path.is_file():
+        return []
+    text, latest = path.read_text(), {}
+    for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), start=1):
+        try:
+            record: Any = from_json(kind, json.loads(line))
+        except (ValueError, ConfigError, AttributeError) as error:
+            raise RunFolderError(
+                f"{path}, line {number} is damaged: {error}. Delete the line."
+            ) from error
+        latest[record.key] = record
+    return list(latest.values())
 
 
 def read_scores(path: pathlib.Path) -> list[Score]:

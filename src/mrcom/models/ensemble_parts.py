@@ -142,6 +142,11 @@ class Posterior(eqx.Module):
         """What critics and policies read."""
         return feature_of(self.obs, self.reward, self.context)
 
+    @property
+    def expected(self) -> Float[Array, "B T F"]:
+        """The same: nothing in it is a sample."""
+        return self.feature
+
 
 class Foresight(eqx.Module):
     """What each member says of the J steps after each of its starts, and what happened.

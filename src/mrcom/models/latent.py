@@ -147,8 +147,8 @@ class ContextualConfig:
         """
         if self.pixels is not None:
             raise ConfigError(
-                "dream_context='push' would need a picture of every dreamt step; with pictures "
-                "use dream_context='frozen'."
+                "Dreamt steps cannot enter the context where steps have pictures: use "
+                "dream_context='frozen'."
             )
 
     def check_behaviour(self) -> None:
@@ -221,6 +221,12 @@ class Posterior(eqx.Module):
     def feature(self) -> Float[Array, "B T F"]:
         """What heads, critics and policies read."""
         return jnp.concatenate([self.stoch, self.deter, self.aux], axis=-1)
+
+    @property
+    def expected(self) -> Float[Array, "B T F"]:
+        """The same with the posteriors' means in place of the samples drawn from them."""
+        means = self.stoch_posterior.mean, self.deter, self.aux_posterior.mean
+        return jnp.concatenate(means, axis=-1)
 
 
 class Noise(eqx.Module):

@@ -167,6 +167,28 @@ def imagine(
     Gradients flow through states, actions and samples; callers stop what they do not want.
     `unroll` steps of the loop are compiled side by side.
     """
+    amount = {"horizon": horizon, "key": key, "dream_context": dream_context, "unroll": unroll}
+    last, (before, action, aux) = roll(model, state, policy, **amount)
+    feature = jnp.concatenate([before, model.feature(last)[None]])
+    feature, action, aux = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), (feature, action, aux))
+    return Dream(action=action, feature=feature, aux=aux, last=last)
+
+
+def roll(
+    model: AbstractWorldModel,
+    state: State,
+    policy: Policy,
+    *,
+    horizon: int,
+    key: PRNGKeyArray,
+    dream_context: DreamContext = "push",
+    unroll: int = 1,
+) -> tuple[State, tuple[Float[Array, "H N F"], Float[Array, "H N A"], Any]]:
+    """`imagine` with time in front, as the loop writes it: moving it would copy every feature.
+
+    Returns:
+        The last states, and of every step before them what the policy read, did and said besides.
+    """
 
     # Recomputing a step on the way back is cheaper than storing all of its intermediate arrays:
     # 0.27 s against 0.34 s of CPU time for 256 dreams of 15 steps with their gradient.
@@ -178,13 +200,8 @@ def imagine(
         keys = named_keys(jax.random.fold_in(key, step), "act", "predict")
         action, aux = policy(feature, keys.act)
         state, _ = model.predict(state, action, key=keys.predict, dream_context=dream_context)
-        feature = model.feature(state)
-        return (state, feature), (feature, action, aux)
+        return (state, model.feature(state)), (feature, action, aux)
 
-    start = model.feature(state)
-    (last, _), (features, action, aux) = jax.lax.scan(
-        body, (state, start), jnp.arange(horizon), unroll=unroll
-    )
-    feature = jnp.concatenate([start[None], features])
-    feature, action, aux = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), (feature, action, aux))
-    return Dream(action=action, feature=feature, aux=aux, last=last)
+    start = (state, model.feature(state))
+    (last, _), steps = jax.lax.scan(body, start, jnp.arange(horizon), unroll=unroll)
+    return last, steps

@@ -5,6 +5,7 @@ import dataclasses
 from mrcom.agents.agent import WorldModelAgent
 from mrcom.agents.presets import Budget
 from mrcom.behaviour.sac import SACConfig
+from mrcom.core.errors import ConfigError
 from mrcom.core.progress import progress
 from mrcom.train.adapt import adapt
 from mrcom.train.adapt_config import AdaptConfig, Amount
@@ -61,7 +62,13 @@ def adapt_run(run: Run, config: AdaptConfig, budget: Budget, *, seed: int) -> No
 
     Raises:
         CheckpointError: one of this name was made with other settings.
+        ConfigError: a policy that reads observations, in a run that sees nothing but pictures.
     """
+    if config.reads == "observation" and run.config.inputs == "images":
+        raise ConfigError(
+            f"reads={config.reads!r}: {run.folder.path} was trained with --inputs images, so there "
+            f"are no vectors to read; reads='feature' is what its policies can have."
+        )
     if not isinstance(run.agent, WorldModelAgent):
         config = dataclasses.replace(config, real_share=1.0)
     scenarios = tuple(target.scenario for target in targets_of_run(run, budget))

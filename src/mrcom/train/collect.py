@@ -9,9 +9,11 @@ import numpy as np
 from jaxtyping import Float
 
 from mrcom.agents.agent import Agent, AgentPolicy
+from mrcom.agents.disturbed import DisturbedPolicy
 from mrcom.behaviour.expert import ExpertPolicy
 from mrcom.core.rng import named_generator, named_keys, root_key
 from mrcom.core.types import Masks, Prompt, Steps
+from mrcom.models.latent_error import NONE, LatentError
 from mrcom.replay.normaliser import Normaliser
 from mrcom.replay.store import Store
 from mrcom.simulate.rollout import Policy, RandomPolicy, rollout
@@ -133,10 +135,16 @@ def collect_with_agent(
     num_steps: int,
     seed: int,
     sub_episodes: int = 1,
+    error: LatentError = NONE,
 ) -> Steps:
-    """One episode in every scenario with the agent's sampled actions."""
+    """One episode in every scenario with the agent's sampled actions.
+
+    It acts on latent states with an `error`, where there is one.
+    """
     key = named_keys(root_key(seed), "collect").collect
-    policy = AgentPolicy(agent, state, worlds.masks, prompt, key)
+    policy: Policy = AgentPolicy(agent, state, worlds.masks, prompt, key)
+    if error != NONE:
+        policy = DisturbedPolicy(policy, error, seed=seed)
     return rollout(simulator, policy, num_steps=num_steps, seed=seed, sub_episodes=sub_episodes)
 
 

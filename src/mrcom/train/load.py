@@ -141,7 +141,7 @@ class LoadedRun:
         simulator = Simulator(worlds.scenarios, layout=worlds.layout)
         steps = rollout(simulator, policy, num_steps=num_steps, seed=seed)
         view = LatentView(run.agent, run.state, worlds.masks, prompt)
-        _, memory = view.follow(steps.obs, steps.action, steps.reward)
+        _, memory = view.follow(steps.obs, steps.action, steps.reward, steps.image)
         visited = jax.tree.map(lambda leaf: leaf[0], view.states(memory))
         agent, masks = dreaming(run.agent), (worlds.masks.obs[0], worlds.masks.act[0])
         # What models decode is in a unit of their own, such as the symlog.

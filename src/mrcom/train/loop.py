@@ -173,7 +173,13 @@ def _one_round(run: Run, simulator: Simulator, who: str, seed: int) -> Steps:
     if who == "expert":
         return collect_with_experts(simulator, run.worlds, **amount)
     return collect_with_agent(
-        simulator, run.agent, run.state, run.worlds, run.experience.prompt, **amount
+        simulator,
+        run.agent,
+        run.state,
+        run.worlds,
+        run.experience.prompt,
+        error=run.config.latent_error,
+        **amount,
     )
 
 

@@ -55,7 +55,8 @@ class RunConfig:
     jacobian: JacobianConfig = JacobianConfig()
     """How the loss term `jacobian` is measured, where the method has it."""
     latent_error: LatentError = NONE
-    """Added to what is filtered while learning from replay; acting is left alone."""
+    """Added to what is filtered in training: while learning from replay, and while the behaviour
+    collects."""
 
     def __post_init__(self):
         if self.prompt not in ("expert", "own", "none"):

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
 from mrcom.behaviour.policy import Actor
 from mrcom.core.rng import named_seed
@@ -48,6 +48,7 @@ class Recording:
     obs: Float[np.ndarray, "N E T O"]
     action: Float[np.ndarray, "N E T A"]
     reward: Float[np.ndarray, "N E T"]
+    image: UInt8[np.ndarray, "N E T S S 3"] | None = None
 
 
 class Targets:
@@ -113,6 +114,7 @@ class Targets:
             record.action[target, :num],
             record.reward[target, :num],
             np.zeros((num, longest), bool),
+            None if record.image is None else record.image[target, :num],
         )
         store.add(np.zeros(num, np.int64), steps, np.full(num, longest))
         return store
@@ -137,7 +139,8 @@ class Targets:
         one = slice(target, target + 1)
         for episode in range(self._episodes):
             seen = [array[one, episode] for array in (record.obs, record.action, record.reward)]
-            feature, carry = view.follow(*seen)
+            image = None if record.image is None else record.image[one, episode]
+            feature, carry = view.follow(*seen, image)
             states = jax.tree.map(lambda leaf: np.asarray(leaf)[0, :steps], carry.model)
             shown = self._views.policy is self._views.latent
             read = np.asarray(feature)[0] if shown else None
@@ -146,7 +149,8 @@ class Targets:
     def _look(self, carry: Any, obs: np.ndarray, action: np.ndarray, reward: np.ndarray) -> Moment:
         if self._latent is None:
             return Moment(*self._views.policy.see(None, obs, action, reward))
-        feature, carry = self._latent.see(carry, obs, action, reward)
+        image = self._simulator.image()
+        feature, carry = self._latent.see(carry, obs, action, reward, image)
         if self._views.policy is not self._views.latent:
             feature, _ = self._views.policy.see(None, obs, action, reward)
         return Moment(feature, carry)
@@ -158,6 +162,8 @@ class Targets:
             at = (slice(None), step // self._amount.episode_steps, time)
             self._record.obs[at], self._record.action[at] = obs, action
             self._record.reward[at] = reward
+            if self._record.image is not None:
+                self._record.image[at] = self._simulator.image()
 
     def _recorded(self) -> Recording:
         assert self._record is not None, "targets whose model learns are recorded"
@@ -173,4 +179,6 @@ def _empty_record(worlds: Worlds, amount: Amount) -> Recording:
     shape = (len(worlds.scenarios), amount.episodes, amount.episode_steps + 1)
     widths = worlds.layout.obs, worlds.layout.act
     obs, action = (np.zeros((*shape, width), np.float32) for width in widths)
-    return Recording(obs, action, np.zeros(shape, np.float32))
+    side = worlds.layout.image_shape
+    image = np.zeros((*shape, *side), np.uint8) if worlds.layout.image else None
+    return Recording(obs, action, np.zeros(shape, np.float32), image)

@@ -8,8 +8,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt8
 
+from mrcom.agents.acting import Carry
 from mrcom.agents.agent import Agent, dreaming
 from mrcom.behaviour.policy import Actor, Reads
 from mrcom.core.rng import named_keys, root_key
@@ -63,8 +64,9 @@ class View(Protocol):
         obs: Float[np.ndarray, "N O"],
         action: Float[np.ndarray, "N A"],
         reward: Float[np.ndarray, " N"],
+        image: UInt8[np.ndarray, "N S S 3"] | None = None,
     ) -> tuple[Float[Array, "N F"], Any]:
-        """The features after one more step."""
+        """The features after one more step; with its pictures, where agents see some."""
         ...
 
 
@@ -93,9 +95,12 @@ class LatentView:
         obs: Float[np.ndarray, "N O"],
         action: Float[np.ndarray, "N A"],
         reward: Float[np.ndarray, " N"],
+        image: UInt8[np.ndarray, "N S S 3"] | None = None,
     ) -> tuple[Float[Array, "N F"], Any]:
         """The model's feature after one more step."""
-        return self._agent.observe_step(self._state, carry, obs, action, reward)
+        return self._agent.observe_step(
+            self._state, with_picture(carry, image), obs, action, reward
+        )
 
     def states(self, carry: Any) -> Any:
         """The model's states of all rows, which dreams may start from."""
@@ -106,9 +111,10 @@ class LatentView:
         obs: Float[np.ndarray, "N T O"],
         action: Float[np.ndarray, "N T A"],
         reward: Float[np.ndarray, "N T"],
+        image: UInt8[np.ndarray, "N T S S 3"] | None = None,
     ) -> tuple[Float[Array, "N T F"], Any]:
         """Features and memories after every step of whole episodes: those of `see`, at once."""
-        return _follow(self._agent, self._state, self.start(), obs, action, reward)
+        return _follow(self._agent, self._state, self.start(), (obs, action, reward), image)
 
 
 class LatentViews:
@@ -136,10 +142,11 @@ class LatentViews:
         obs: Float[np.ndarray, "N O"],
         action: Float[np.ndarray, "N A"],
         reward: Float[np.ndarray, " N"],
+        image: UInt8[np.ndarray, "N S S 3"] | None = None,
     ) -> tuple[Float[Array, "N F"], tuple[Any, ...]]:
         """Each row's feature after one more step, by its own model."""
         parts = [
-            view.see(memory, obs[at], action[at], reward[at])
+            view.see(memory, obs[at], action[at], reward[at], None if image is None else image[at])
             for view, memory, at in zip(self._views, carry, self._rows, strict=True)
         ]
         features, memories = zip(*parts, strict=True)
@@ -168,8 +175,9 @@ class ObservationView:
         obs: Float[np.ndarray, "N O"],
         action: Float[np.ndarray, "N A"],
         reward: Float[np.ndarray, " N"],
+        image: UInt8[np.ndarray, "N S S 3"] | None = None,
     ) -> tuple[Float[Array, "N F"], None]:
-        """The observation in units of its standard deviation."""
+        """The observation in units of its standard deviation; pictures are not looked at."""
         seen = normalise(obs, self._masks.body, self._masks.obs, self._mean, self._std)
         if self.shown.observe_reward:
             seen = np.concatenate([seen, reward[:, None]], axis=1)
@@ -197,6 +205,11 @@ class ActorsPolicy:
         self._view, self._masks = view, masks
         self._actors = jax.tree.map(lambda leaf: leaf[which], actors)
         self._key = None if seed is None else named_keys(root_key(seed), "actors").actors
+        self._image: np.ndarray | None = None
+
+    def show(self, image: UInt8[np.ndarray, "N S S 3"]) -> None:
+        """What the next action is chosen on, beside the observation."""
+        self._image = image
 
     def start(self, num: int) -> tuple[int, Any]:
         """The step counter and what the view remembers."""
@@ -211,27 +224,28 @@ class ActorsPolicy:
     ) -> tuple[Float[np.ndarray, "N A"], tuple[int, Any]]:
         """The next action of every scenario."""
         step, memory = carry
-        feature, memory = self._view.see(memory, obs, action, reward)
+        feature, memory = self._view.see(memory, obs, action, reward, self._image)
         key = None if self._key is None else jax.random.fold_in(self._key, step)
         chosen = act_each(self._actors, feature, jnp.asarray(self._masks.act), key)
         return np.asarray(chosen), (step + 1, memory)
 
 
+def with_picture(carry: Carry, image: Any) -> Carry:
+    """What a model remembers, with the pictures that it is to take in next, where there are any."""
+    return carry if image is None else dataclasses.replace(carry, image=jnp.asarray(image))
+
+
 @eqx.filter_jit
 def _follow(
-    agent: Agent,
-    state: Any,
-    memory: Any,
-    obs: Float[Array | np.ndarray, "N T O"],
-    action: Float[Array | np.ndarray, "N T A"],
-    reward: Float[Array | np.ndarray, "N T"],
+    agent: Agent, state: Any, memory: Any, vectors: tuple[Any, Any, Any], image: Any
 ) -> tuple[Float[Array, "N T F"], Any]:
-    def step(memory: Any, seen: tuple[Array, ...]) -> tuple[Any, tuple[Array, Any]]:
-        feature, memory = agent.observe_step(state, memory, *seen)
+    def step(memory: Any, seen: tuple[Any, Any]) -> tuple[Any, tuple[Array, Any]]:
+        vectors, image = seen
+        feature, memory = agent.observe_step(state, with_picture(memory, image), *vectors)
         return memory, (feature, memory)
 
-    steps = [jnp.moveaxis(jnp.asarray(array), 1, 0) for array in (obs, action, reward)]
-    _, followed = jax.lax.scan(step, memory, tuple(steps))
+    by_time = lambda array: jnp.moveaxis(jnp.asarray(array), 1, 0)
+    _, followed = jax.lax.scan(step, memory, jax.tree.map(by_time, (vectors, image)))
     return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), followed)
 
 

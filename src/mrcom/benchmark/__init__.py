@@ -1,0 +1,1 @@
+"""What learning costs: operations, time and memory of an update, against this machine's rate."""
