@@ -73,7 +73,7 @@ def learn(batches, act, *, updates, num_scenarios=2):
 
         return jax.lax.scan(body, state, jnp.arange(updates))[0]
 
-    width = batches[0][0].feature.shape[-1]
+    width = batches[0][0].expected.shape[-1]
     return run(LEARNER.init(width, act, num_scenarios, key=root_key(0)))
 
 

@@ -162,10 +162,7 @@ def act(
     *,
     sample_states: bool,
 ) -> tuple[Float[Array, "N A"], Carry]:
-    """Take in one step and choose the next action; its mode where `key` is None.
-
-    With a key the actor reads a sample of the state if `sample_states`, else its mean.
-    """
+    """Take in one step and choose the next action: with a key drawn, the state too if so asked."""
     seen = [jnp.asarray(array) for array in (obs, action, reward)]
     return _act(given, actor, carry, *seen, key, sample_states)
 
@@ -296,6 +293,6 @@ def _act(
 ) -> tuple[Float[Array, "N A"], Carry]:
     keys = None if key is None else named_keys(key, "observe", "act")
     observe = keys.observe if keys is not None and sample_states else None
-    feature, carry = _observe_step(given, carry, obs, action, reward, observe)
-    policy = actor(feature, carry.model.act_mask)
+    read, carry = _observe_step(given, carry, obs, action, reward, observe)
+    policy = actor(read, carry.model.act_mask)
     return policy.mode() if keys is None else policy.sample(keys.act)[0], carry
