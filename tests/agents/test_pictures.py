@@ -204,7 +204,18 @@ def moved_dots(length=60):
     )
 
 
+@pytest.fixture
+def optimised():
+    """Convolutions that are not optimised are slow, and this is where they run long."""
+    option = "jax_disable_most_optimizations"
+    before = jax.config.read(option)
+    jax.config.update(option, False)
+    yield
+    jax.config.update(option, before)
+
+
 @pytest.mark.learns
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.parametrize("name", BOTH)
 def test_where_an_action_moves_what_is_seen_is_learnt(name):
     agent = agent_of(name)
