@@ -12,19 +12,15 @@ import argparse
 import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from mrcom.agents.agent import Agent
 from mrcom.agents.build import build_agent, method_named
 from mrcom.agents.method import with_jacobian
+from mrcom.benchmark.invented import BODIES, SCENARIOS, invent
 from mrcom.core.errors import ConfigError
 from mrcom.core.rng import root_key
-from mrcom.core.types import Batch, Layout
 from mrcom.objectives.jacobian import JacobianConfig
 from mrcom.scenarios.layout import layout_of
-
-SCENARIOS = 48
 
 
 def main() -> None:
@@ -57,14 +53,15 @@ def seconds(
     name: str, size: str, config: JacobianConfig, pairs: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of alternated updates, the two of a pair one after the other."""
-    layout, plain = layout_of(("hopper", "walker", "cheetah")), method_named(name)
-    made = {"num_scenarios": SCENARIOS, "layout": layout, "updates": 1000}
+    plain = method_named(name)
+    made = {"num_scenarios": SCENARIOS, "layout": layout_of(BODIES), "updates": 1000}
     agents = [
         build_agent(plain, size, **made),
         build_agent(with_jacobian(plain, 0.01), size, jacobian=config, **made),
     ]
     states = [agent.init(root_key(0)) for agent in agents]
-    batch = invented(agents[0], layout)
+    experience = invent(agents[0])
+    batch = experience.batch(experience.draw(0))
     took = np.zeros((pairs + 2, 2))
     for pair in range(pairs + 2):
         # Whoever goes second may find warmer caches.
@@ -75,32 +72,6 @@ def seconds(
             jax.block_until_ready((states[which], metrics))
             took[pair, which] = time.perf_counter() - start
     return took[2:, 0], took[2:, 1]  # the first ones compile
-
-
-def invented(agent: Agent, layout: Layout) -> Batch:
-    """A batch of the agent's shape, full of random numbers."""
-    rng, windows = np.random.default_rng(0), agent.windows
-    rows, steps = windows.rows(SCENARIOS), windows.context + windows.length
-    draw = lambda *shape: jnp.asarray(rng.normal(size=(rows, *shape)), jnp.float32)
-    first = np.zeros((rows, steps), bool)
-    first[:, 0] = windows.place == "start"
-    return Batch(
-        obs=draw(steps, layout.obs),
-        action=jnp.tanh(draw(steps, layout.act)),
-        reward=jnp.abs(draw(steps)) / 3,
-        is_terminal=jnp.zeros((rows, steps), bool),
-        first=jnp.asarray(first),
-        valid=jnp.ones((rows, steps)),
-        obs_mask=jnp.ones((rows, layout.obs)),
-        act_mask=jnp.ones((rows, layout.act)),
-        told=jnp.zeros((rows, 3)),
-        scenario=jnp.asarray(rng.permutation(SCENARIOS)[:rows], jnp.int32),
-        body=jnp.zeros(rows, jnp.int32),
-        expert=jnp.zeros(rows, bool),
-        stored={
-            name: jnp.zeros((rows, *kept.shape), kept.dtype) for name, kept in agent.stored.items()
-        },
-    )
 
 
 if __name__ == "__main__":

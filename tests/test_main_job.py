@@ -22,10 +22,11 @@ from mrcom.core.rng import root_key
 from mrcom.evaluate.scores import read_scores
 from mrcom.scenarios.splits import split
 from mrcom.train import adapt, loop
+from mrcom.train.contestants import contestants
 from mrcom.train.log import Counters, read_log
 from mrcom.train.run import begin, open_trained, restore
 from mrcom.train.run_folder import open_run
-from mrcom.train.settings import RunConfig
+from mrcom.train.settings import RunConfig, worlds_of
 
 pytestmark = pytest.mark.slow
 
@@ -115,6 +116,17 @@ def test_a_checkpoint_alone_is_enough_to_act(demo, tmp_path):
     assert np.isfinite(policy(obs, reward)).all()
     with pytest.raises(ConfigError, match="'adapted'"):
         run.policy(name="adaptd")
+
+
+def test_the_behaviour_and_what_was_adapted_read_the_same_prompts(demo):
+    run = mrcom.load(demo)
+    found = contestants(run.run, run.targets)
+    masks = worlds_of(run.run.config, run.targets).masks
+    memories = [
+        found[name].make_policy(run.targets, masks).start(len(run.targets))
+        for name in ("behaviour", "adapted")
+    ]
+    assert eqx.tree_equal(*memories)
 
 
 def test_a_model_that_learnt_on_is_kept_and_used_with_its_policies(

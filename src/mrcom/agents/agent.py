@@ -190,6 +190,11 @@ def dreaming(agent: Agent) -> WorldModelAgent:
     return agent
 
 
+def with_picture(carry: Carry, image: Any) -> Carry:
+    """What a model remembers, with the pictures that it is to take in next, where there are any."""
+    return carry if image is None else dataclasses.replace(carry, image=jnp.asarray(image))
+
+
 class AgentPolicy:
     """An agent as a rollout's policy. Without a key it acts by its mode."""
 
@@ -223,7 +228,6 @@ class AgentPolicy:
         """The next action of every scenario."""
         step, memory = carry
         key = None if self._key is None else jax.random.fold_in(self._key, step)
-        if self._image is not None:
-            memory = dataclasses.replace(memory, image=jnp.asarray(self._image))
+        memory = with_picture(memory, self._image)
         chosen, memory = self._agent.act(self._state, memory, obs, action, reward, key)
         return np.asarray(chosen), (step + 1, memory)

@@ -77,7 +77,7 @@ def adapt_run(run: Run, config: AdaptConfig, budget: Budget, *, seed: int) -> No
     if same_adaptation(run, record):
         return
     worlds = worlds_of(run.config, scenarios)
-    views = views_of(run, config, scenarios, worlds.masks, seed=seed)
+    views = views_of(run, config, scenarios, worlds.masks)
     title = f"{config.name}: updates in {len(scenarios)} targets"
     total = amount.updates * len(scenarios)
     with Log(run.folder.metrics_file) as log, progress(title, total=total) as bar:

@@ -13,7 +13,7 @@ from mrcom.agents.model_free import SIZES
 from mrcom.behaviour.policy import Actor, ActorConfig
 from mrcom.core.config import from_json, to_json
 from mrcom.core.errors import CheckpointError
-from mrcom.core.rng import root_key
+from mrcom.core.rng import named_seed, root_key
 from mrcom.core.types import Masks, Prompt
 from mrcom.replay.prompts import choose_prompts
 from mrcom.scenarios.scenario import Scenario
@@ -55,26 +55,24 @@ def policy_size(run: Run, config: AdaptConfig) -> ActorConfig:
     return ActorConfig(units=SIZES.get(run.config.size, SIZES["full"]).units)
 
 
-def views_of(
-    run: Run, config: AdaptConfig, rows: Sequence[Scenario], masks: Masks, *, seed: int
-) -> Views:
-    """How an adaptation looks at scenarios while it learns, one for each row.
-
-    Args:
-        seed: of the prompts.
-    """
+def views_of(run: Run, config: AdaptConfig, rows: Sequence[Scenario], masks: Masks) -> Views:
+    """How an adaptation looks at scenarios while it learns, one for each row."""
     latent = None
     if config.reads == "feature" or config.dreams_at_all:
-        latent = LatentView(run.agent, run.state, masks, prompts_of_rows(run, rows, seed=seed))
+        latent = LatentView(run.agent, run.state, masks, prompts_of_rows(run, rows))
     if config.reads == "feature":
         assert latent is not None
         return Views(latent, latent)
     return Views(_observations(run, masks), latent)
 
 
-def prompts_of_rows(run: Run, rows: Sequence[Scenario], *, seed: int) -> Prompt:
-    """The prompt of each row's scenario; a scenario that comes several times has one."""
-    distinct = list(dict.fromkeys(rows))
+def prompts_of_rows(run: Run, rows: Sequence[Scenario]) -> Prompt:
+    """The prompt of each row's scenario; a scenario that comes several times has one.
+
+    They are the run's: the same for all its policies, so that no row of a table owes anything to
+    a luckier prompt.
+    """
+    distinct, seed = list(dict.fromkeys(rows)), named_seed(run.config.seed, "prompt")
     prompts = prompts_for(run.config, run.agent, worlds_of(run.config, distinct), seed=seed)
     return choose_prompts(prompts, np.array([distinct.index(row) for row in rows]))
 
@@ -130,7 +128,7 @@ def adapted_policy(
         view: View = _observations(run, masks)
     else:
         # The prompts that were learnt with, which depend on the whole list of targets.
-        prompts = prompts_of_rows(run, record.targets, seed=record.seed)
+        prompts = prompts_of_rows(run, record.targets)
         latent = LatentView(run.agent, run.state, masks, choose_prompts(prompts, which))
         view = latent if models is None else _by_models(run, latent, models, which)
     return ActorsPolicy(view, actors, which, masks, seed)

@@ -8,7 +8,7 @@ from mrcom.agents.agent import AgentPolicy, WorldModelAgent
 from mrcom.agents.disturbed import DisturbedPolicy
 from mrcom.agents.planning import PlanningPolicy, described, planning_of
 from mrcom.core.errors import ConfigError
-from mrcom.core.rng import named_keys, named_seed, root_key
+from mrcom.core.rng import named_keys, root_key
 from mrcom.core.types import Masks, Prompt
 from mrcom.models.latent_error import LatentError
 from mrcom.models.world_model import AbstractLatentModel
@@ -40,7 +40,7 @@ def contestants(run: Run, scenarios: Sequence[Scenario]) -> dict[str, Contestant
     """
 
     def behave(rows: tuple[Scenario, ...], masks: Masks) -> AgentPolicy:
-        return AgentPolicy(run.agent, run.state, masks, _prompts(run, rows))
+        return AgentPolicy(run.agent, run.state, masks, prompts_of_rows(run, rows))
 
     found = {"behaviour": Contestant(behave, 0, run.counters.updates)}
     for name in adapted_names(run):
@@ -92,7 +92,7 @@ def planner(run: Run, *, seed: int) -> Contestant:
     chosen = described(planning_of(run.agent))
 
     def plan(rows: tuple[Scenario, ...], masks: Masks) -> PlanningPolicy:
-        return planning_policy(run, masks, _prompts(run, rows), seed=seed)
+        return planning_policy(run, masks, prompts_of_rows(run, rows), seed=seed)
 
     return Contestant(plan, 0, run.counters.updates, chosen)
 
@@ -110,8 +110,3 @@ def planning_policy(run: Run, masks: Masks, prompt: Prompt, *, seed: int) -> Pla
     """
     key = named_keys(root_key(seed), "planning").planning
     return PlanningPolicy(run.agent, run.state, masks, prompt, planning_of(run.agent), key=key)
-
-
-def _prompts(run: Run, rows: Sequence[Scenario]) -> Prompt:
-    seed = named_seed(run.config.seed, "prompt")
-    return prompts_of_rows(run, rows, seed=seed)

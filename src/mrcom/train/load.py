@@ -17,10 +17,15 @@ from mrcom.scenarios.scenario import Scenario
 from mrcom.simulate.rollout import Policy, rollout
 from mrcom.simulate.simulator import Simulator
 from mrcom.train.adaptation import targets_of_run
-from mrcom.train.adapted import adapted_names, adapted_policy, adapted_record
+from mrcom.train.adapted import (
+    adapted_names,
+    adapted_policy,
+    adapted_record,
+    prompts_of_rows,
+)
 from mrcom.train.checkpoint import Checkpoints
 from mrcom.train.contestants import planning_policy
-from mrcom.train.run import Run, open_trained, prompts_for
+from mrcom.train.run import Run, open_trained
 from mrcom.train.run_folder import RunFolder, open_run
 from mrcom.train.settings import worlds_of
 from mrcom.train.views import LatentView
@@ -102,7 +107,7 @@ class LoadedRun:
         worlds = worlds_of(run.config, chosen)
         policy: Policy
         if name == "planning":
-            prompt = prompts_for(run.config, run.agent, worlds, seed=run.config.seed)
+            prompt = prompts_of_rows(run, chosen)
             seed = run.config.seed if seed is None else seed
             policy = planning_policy(run, worlds.masks, prompt, seed=seed)
         elif name != "behaviour":
@@ -112,7 +117,7 @@ class LoadedRun:
                 raise ConfigError(f"The policy {name!r} exists for its own targets only.")
             policy = adapted_policy(run, name, chosen, worlds.masks, seed=seed)
         else:
-            prompt = prompts_for(run.config, run.agent, worlds, seed=run.config.seed)
+            prompt = prompts_of_rows(run, chosen)
             key = None if seed is None else named_keys(root_key(seed), "policy").policy
             policy = AgentPolicy(run.agent, run.state, worlds.masks, prompt, key)
         return Acting(policy, len(chosen), worlds.layout.act)
@@ -135,7 +140,7 @@ class LoadedRun:
         """
         run, chosen = self.run, (self.targets[0] if scenario is None else scenario,)
         worlds = worlds_of(run.config, chosen)
-        prompt = prompts_for(run.config, run.agent, worlds, seed=seed)
+        prompt = prompts_of_rows(run, chosen)
         key = named_keys(root_key(seed), "policy").policy
         policy = AgentPolicy(run.agent, run.state, worlds.masks, prompt, key)
         simulator = Simulator(worlds.scenarios, layout=worlds.layout)

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
-from mrcom.agents.acting import Carry
-from mrcom.agents.agent import Agent, dreaming
+from mrcom.agents.agent import Agent, dreaming, with_picture
 from mrcom.behaviour.policy import Actor, Reads
 from mrcom.core.rng import named_keys, root_key
 from mrcom.core.types import Masks, Prompt
@@ -228,11 +227,6 @@ class ActorsPolicy:
         key = None if self._key is None else jax.random.fold_in(self._key, step)
         chosen = act_each(self._actors, feature, jnp.asarray(self._masks.act), key)
         return np.asarray(chosen), (step + 1, memory)
-
-
-def with_picture(carry: Carry, image: Any) -> Carry:
-    """What a model remembers, with the pictures that it is to take in next, where there are any."""
-    return carry if image is None else dataclasses.replace(carry, image=jnp.asarray(image))
 
 
 @eqx.filter_jit
