@@ -21,7 +21,8 @@ from mrcom.core.errors import CheckpointError, ConfigError, RunFolderError, Trai
 from mrcom.core.rng import root_key
 from mrcom.evaluate.scores import read_scores
 from mrcom.scenarios.splits import split
-from mrcom.train import adapt, loop
+from mrcom.train import adapt, loop, member
+from mrcom.train.checkpoint import Checkpoints
 from mrcom.train.contestants import contestants
 from mrcom.train.log import Counters, read_log
 from mrcom.train.run import begin, open_trained, restore
@@ -160,7 +161,7 @@ def test_a_model_that_learnt_on_is_kept_and_used_with_its_policies(
 
 def kept_of(run, folder):
     """What lies in an adaptation's folder whose models learnt on."""
-    kept = loop.Checkpoints(folder)
+    kept = Checkpoints(folder)
     meta = kept.read_meta()
     size, num = run.agent.actor(run.state).config, len(meta["targets"])
     one = Actor(meta["width"], run.worlds.layout.act, size, key=root_key(0))
@@ -180,12 +181,12 @@ def test_a_checkpoint_of_another_shape_is_refused(demo):
     run = open_trained(open_run(demo))
     other = begin(dataclasses.replace(run.config, size="tiny"), run.folder)
     with pytest.raises(CheckpointError):
-        restore(other, loop.Checkpoints(run.folder.checkpoints))
+        restore(other, Checkpoints(run.folder.checkpoints))
 
 
 def test_stopping_and_going_on_equals_not_stopping(tmp_path, monkeypatch):
     whole = loop.train(CONFIG, tmp_path / "whole")
-    collect, calls = loop._collect_phase, []
+    collect, calls = loop.collect, []
 
     def interrupted(*args):
         calls.append(1)
@@ -193,10 +194,10 @@ def test_stopping_and_going_on_equals_not_stopping(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         collect(*args)
 
-    monkeypatch.setattr(loop, "_collect_phase", interrupted)
+    monkeypatch.setattr(loop, "collect", interrupted)
     with pytest.raises(KeyboardInterrupt):
         loop.train(CONFIG, tmp_path / "halves")
-    monkeypatch.setattr(loop, "_collect_phase", collect)
+    monkeypatch.setattr(loop, "collect", collect)
     halves = loop.train(CONFIG, tmp_path / "halves", resume=True)
     assert eqx.tree_equal(whole.state, halves.state)
     assert halves.counters == whole.counters
@@ -209,7 +210,7 @@ def test_stopping_and_going_on_equals_not_stopping(tmp_path, monkeypatch):
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
-    sample, calls = loop.gather, []
+    sample, calls = member.gather, []
 
     def spoilt(*args, **kwargs):
         batch = sample(*args, **kwargs)
@@ -218,7 +219,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_
             return batch
         return eqx.tree_at(lambda b: b.reward, batch, batch.reward.at[1].set(np.nan))
 
-    monkeypatch.setattr(loop, "gather", spoilt)
+    monkeypatch.setattr(member, "gather", spoilt)
     with pytest.raises(TrainingDivergedError, match=r"'reward'.*update 5.*scenario (hop|wal|che)"):
         loop.train(CONFIG, tmp_path / "run")
     kept = open_trained(open_run(tmp_path / "run"))

@@ -8,6 +8,7 @@ import pytest
 from mrcom.cli.main import main
 from mrcom.cli.train import Train, config_of
 from mrcom.core.errors import ConfigError
+from mrcom.evaluate import robustness
 from mrcom.evaluate.robustness import Cell
 from mrcom.evaluate.scores import read_records
 from mrcom.train.adaptation import adapt_run, adaptation
@@ -44,7 +45,10 @@ def run_dir(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_run_with_pictures_is_adapted_and_tried_with_worse_ones(run_dir, capsys):
+def test_a_run_with_pictures_is_adapted_and_tried_with_worse_ones(run_dir, monkeypatch, capsys):
+    first = lambda one: dataclasses.replace(one, degrees=one.degrees[:1])
+    few = {name: first(one) for name, one in robustness.PERTURBATIONS.items()}
+    monkeypatch.setattr(robustness, "PERTURBATIONS", few)
     assert main(["adapt", str(run_dir), "--model", "finetune", "--no-control"]) == 0
     command = ["robustness", str(run_dir), "--policies", "behaviour", "adapted", "--only"]
     assert main([*command, "image-rotation", "latent-drift", "--json"]) == 0

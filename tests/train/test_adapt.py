@@ -42,7 +42,7 @@ CONFIG = AdaptConfig(
     chunk=4,
     dreams=4,
     last_horizon=2,
-    model_updates=2,
+    model_ratio=0.125,
     sac=SACConfig(batch=8),
     imagination=ImaginationConfig(dreams=4, horizon=2),
 )
@@ -331,7 +331,7 @@ def test_actions_in_dreams_depend_on_what_is_read_alone(agent, state):
         ),
         ({"name": "a/b"}, "name='a/b'.*'a-b'"),
         ({"name": "expert"}, "name='expert'.*'expert-adapted'"),
-        ({"model_updates": 0}, "model_updates=0"),
+        ({"model_ratio": 0.0}, "model_ratio=0.0.*model='frozen'"),
     ],
 )  # fmt: skip
 def test_choices_that_do_not_exist_or_go_together_are_refused(choices, said):

@@ -17,7 +17,7 @@ from toy import LOG, contents, toy_run
 
 from mrcom.cli.main import main
 from mrcom.core.errors import CheckpointError, ConfigError, RunFolderError, Stopped
-from mrcom.train import files, loop
+from mrcom.train import files, loop, member
 from mrcom.train.checkpoint import Checkpoints
 from mrcom.train.log import read_log
 from mrcom.train.repair import repair
@@ -46,7 +46,7 @@ def cut_at(monkeypatch, owner, name, count, error=Cut):
 
 @pytest.mark.parametrize("update", [1, 7, 8, 20, 21, 45])
 def test_going_on_from_inside_a_phase_gives_the_same_bits(tmp_path, whole, monkeypatch, update):
-    cut_at(monkeypatch, loop, "write_back", update)
+    cut_at(monkeypatch, member, "write_back", update)
     with pytest.raises(Cut):
         toy_run(tmp_path / "run")
     toy_run(tmp_path / "run", resume=True)
@@ -61,13 +61,14 @@ def test_how_often_is_saved_changes_no_number(tmp_path, whole):
 
 
 def test_what_was_collected_after_the_checkpoint_is_not_in_the_replay(tmp_path, monkeypatch):
-    cut_at(monkeypatch, loop.Log, "write", 4)  # the round is stored, its line is not written yet
+    cut_at(monkeypatch, member.Log, "write", 4)  # the round is stored, its line is not written yet
     with pytest.raises(Cut):
         toy_run(tmp_path / "run")
     assert len(list((tmp_path / "run" / "replay").iterdir())) == 3
     seen = []
-    cut_at(monkeypatch, loop, "_collect_phase", 1)
-    monkeypatch.setattr(loop, "Simulator", lambda *a, **k: seen.append(1))
+    simulator = member.Simulator
+    monkeypatch.setattr(member, "Simulator", lambda *a, **k: seen.append(1) or simulator(*a, **k))
+    cut_at(monkeypatch, loop, "collect", 1)
     with pytest.raises(Cut):
         toy_run(tmp_path / "run", resume=True)
     assert seen and len(list((tmp_path / "run" / "replay").iterdir())) == 2
@@ -146,7 +147,7 @@ def test_a_damaged_file_is_refused_and_the_run_goes_on_from_before(
     tmp_path, whole, monkeypatch, capsys, part, how
 ):
     path = tmp_path / "run"
-    cut_at(monkeypatch, loop, "write_back", 48)
+    cut_at(monkeypatch, member, "write_back", 48)
     with pytest.raises(Cut):
         toy_run(path, save_every=47)
     # Checkpoints after 20 updates (two rounds), 40 (three) and 47 (four).
@@ -162,7 +163,7 @@ def test_a_damaged_file_is_refused_and_the_run_goes_on_from_before(
 
 
 def test_an_episode_of_another_run_is_noticed(tmp_path, monkeypatch):
-    cut_at(monkeypatch, loop, "write_back", 30)
+    cut_at(monkeypatch, member, "write_back", 30)
     with pytest.raises(Cut):
         toy_run(tmp_path / "run")
     replay = tmp_path / "run" / "replay"
@@ -172,7 +173,7 @@ def test_an_episode_of_another_run_is_noticed(tmp_path, monkeypatch):
 
 
 def test_a_clock_that_was_set_back_changes_nothing(tmp_path, whole, monkeypatch):
-    cut_at(monkeypatch, loop, "write_back", 30)
+    cut_at(monkeypatch, member, "write_back", 30)
     with pytest.raises(Cut):
         toy_run(tmp_path / "run")
     events = {file.name for file in (tmp_path / "run" / "tensorboard").iterdir()}
@@ -186,7 +187,7 @@ def test_a_clock_that_was_set_back_changes_nothing(tmp_path, whole, monkeypatch)
 
 
 def test_lines_of_other_stages_outlive_going_on(tmp_path, whole, monkeypatch):
-    cut_at(monkeypatch, loop, "write_back", 30)
+    cut_at(monkeypatch, member, "write_back", 30)
     with pytest.raises(Cut):
         toy_run(tmp_path / "run")
     line = '{"stage": "adapted", "wall_s": 1.0}\n'
@@ -225,7 +226,7 @@ def test_a_second_process_is_refused_with_the_number_of_the_first(tmp_path, whol
 
 @pytest.mark.parametrize("update", [3, 20, 30])
 def test_sigterm_finishes_the_update_saves_and_stops(tmp_path, whole, monkeypatch, update):
-    real, calls = loop.write_back, []
+    real, calls = member.write_back, []
 
     def interrupted(*args):
         real(*args)
@@ -233,7 +234,7 @@ def test_sigterm_finishes_the_update_saves_and_stops(tmp_path, whole, monkeypatc
         if len(calls) == update:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(loop, "write_back", interrupted)
+    monkeypatch.setattr(member, "write_back", interrupted)
     with pytest.raises(Stopped, match=rf"after {update} updates; go on with --resume"):
         toy_run(tmp_path / "run", save_every=1000)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
@@ -244,7 +245,7 @@ def test_sigterm_finishes_the_update_saves_and_stops(tmp_path, whole, monkeypatc
 
 
 def test_sigterm_between_rounds_keeps_those_that_are_collected(tmp_path, whole, monkeypatch):
-    real, calls = loop.EpisodeFiles.write, []
+    real, calls = member.EpisodeFiles.write, []
 
     def interrupted(*args, **kwargs):
         calls.append(1)
@@ -252,7 +253,7 @@ def test_sigterm_between_rounds_keeps_those_that_are_collected(tmp_path, whole, 
             os.kill(os.getpid(), signal.SIGTERM)
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(loop.EpisodeFiles, "write", interrupted)
+    monkeypatch.setattr(member.EpisodeFiles, "write", interrupted)
     with pytest.raises(Stopped, match="after 0 updates"):
         toy_run(tmp_path / "run")
     toy_run(tmp_path / "run", resume=True)
@@ -272,7 +273,7 @@ def test_a_run_that_sigterm_stopped_exits_with_0(monkeypatch, capsys):
 def test_a_run_whose_experience_lies_in_its_checkpoint_is_not_trained_further(
     tmp_path, monkeypatch
 ):
-    cut_at(monkeypatch, loop, "write_back", 30)
+    cut_at(monkeypatch, member, "write_back", 30)
     with pytest.raises(Cut):
         toy_run(tmp_path / "run")
     kept = Checkpoints(tmp_path / "run" / "checkpoints")

@@ -1,5 +1,6 @@
 """A run that takes a second: a learner of a few numbers in real scenarios, with real files."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -72,13 +73,20 @@ class Toy:
     observe_step = actor = meta_value = act
 
 
-def toy_run(path, config=CONFIG, **options):
-    """Train the toy in a folder."""
+@contextlib.contextmanager
+def toys():
+    """Runs that begin here learn with the toy."""
     real, run_module.agent_of = run_module.agent_of, lambda config, worlds: Toy(worlds.layout)
     try:
-        return train(config, path, **{"save_every": 7, **options})
+        yield
     finally:
         run_module.agent_of = real
+
+
+def toy_run(path, config=CONFIG, **options):
+    """Train the toy in a folder."""
+    with toys():
+        return train(config, path, **{"save_every": 7, **options})
 
 
 def contents(path: pathlib.Path):

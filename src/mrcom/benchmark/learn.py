@@ -113,7 +113,7 @@ def _loop(
 
     started = time.perf_counter(), time.process_time()
     for update, after, metrics in run_updates(
-        program, state, batches, first=0, count=updates, seed=0
+        program, state, batches, first=0, count=updates, seeds=[0]
     ):
         state = after
         write_back(invented.store, drawn.pop(update), stored(metrics))

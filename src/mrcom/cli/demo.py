@@ -120,7 +120,7 @@ def _demo(options: Demo, method: str, path: pathlib.Path, *, resume: bool) -> No
 
     place = {"resume": path} if resume else {"run_dir": path}
     one = _One(options.seed, options.budget, options.size, method, **place)
-    run = train_or_resume(one, "demo")
+    (run,) = train_or_resume(one, "demo")
     budget = run.config.budget
     predict_held_out(run, budget)
     for config in (ADAPTED, CONTROL):

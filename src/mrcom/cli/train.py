@@ -83,6 +83,14 @@ class Train:
         int | None,
         tyro.conf.arg(help="Updates of the world model; those of the budget by default."),
     ] = None
+    seeds: Annotated[
+        int,
+        tyro.conf.arg(
+            help="Train so many runs together, with this seed and the next ones: in folders "
+            "seed-N of the run's.",
+            metavar="N",
+        ),
+    ] = 1
     run_dir: RunDir = None
     resume: Resume = None
     allow_change: Annotated[
@@ -110,8 +118,8 @@ class Train:
 
 def run(options: Train) -> int | None:
     """Run the command."""
-    trained = train_or_resume(options, "train")
-    print(f"trained for {trained.counters.updates} updates: {trained.folder.path}")
+    for trained in train_or_resume(options, "train"):
+        print(f"trained for {trained.counters.updates} updates: {trained.folder.path}")
     return None
 
 
@@ -157,39 +165,56 @@ def config_of(options: Any) -> "RunConfig":
     )
 
 
-def train_or_resume(options: Any, name: str) -> "Run":
+def train_or_resume(options: Any, name: str) -> "list[Run]":
     """Train in a new folder, or go on in an old one with the settings that are stored there.
 
     Raises:
+        ConfigError: a number of runs that cannot be, or is not that of the folder.
         RunFolderError: the folder exists, is missing, or holds other settings than were given.
     """
     from mrcom.core.config import from_json
-    from mrcom.train.loop import train
+    from mrcom.core.errors import ConfigError
+    from mrcom.train.loop import train, train_population
+    from mrcom.train.population import is_population, new_population, open_population
     from mrcom.train.run_folder import open_run
     from mrcom.train.settings import RunConfig
 
     path, resume = place_of_run(options.run_dir, options.resume, name)
     options = _as_train(options)
-    config = config_of(options)
+    if options.seeds < 1:
+        raise ConfigError(f"--seeds {options.seeds} must be at least 1.")
     if resume:
-        # Only what was given on the command line is compared; the rest comes from the folder.
-        amount = {"rounds": options.rounds, "updates": options.updates}
-        default = config_of(dataclasses.replace(Train(), **amount))
-        given = {
-            field.name: getattr(config, field.name)
-            for field in dataclasses.fields(config)
-            if getattr(config, field.name) != getattr(default, field.name)
-        }
-        config = dataclasses.replace(from_json(RunConfig, open_run(path).config), **given)
-        config = dataclasses.replace(config, budget=_lengthened(config.budget, options))
-    return train(
-        config,
-        path,
-        resume=resume,
-        save_every=options.save_every,
-        memory_limit=options.memory_limit,
-        allow_change=options.allow_change,
-    )
+        several = is_population(path)
+        begun = open_population(path) if several else [from_json(RunConfig, open_run(path).config)]
+        first = begun[0].seed
+        if options.seeds not in (1, len(begun)) or (several and options.seed not in (0, first)):
+            raise ConfigError(
+                f"{path} holds {len(begun)} runs from seed {first} on, not --seeds "
+                f"{options.seeds} --seed {options.seed}; leave both out."
+            )
+        options = dataclasses.replace(options, seed=0) if several else options
+        configs = [_changed(config, options) for config in begun]
+    else:
+        several, config = options.seeds > 1, config_of(options)
+        configs = new_population(path, config, options.seeds) if several else [config]
+    how = {name: getattr(options, name) for name in ("save_every", "memory_limit", "allow_change")}
+    if several:
+        return train_population(configs, path, **how)
+    return [train(configs[0], path, resume=resume, **how)]
+
+
+def _changed(stored: "RunConfig", options: Train) -> "RunConfig":
+    """A folder's configuration with what was given on the command line in its place."""
+    config = config_of(options)
+    amount = {"rounds": options.rounds, "updates": options.updates}
+    default = config_of(dataclasses.replace(Train(), **amount))
+    given = {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if getattr(config, field.name) != getattr(default, field.name)
+    }
+    stored = dataclasses.replace(stored, **given)
+    return dataclasses.replace(stored, budget=_lengthened(stored.budget, options))
 
 
 def _as_train(options: Any) -> Train:

@@ -101,7 +101,10 @@ def adapt(
         if episode + 1 == amount.episodes:
             break
         if config.model == "finetune":
-            states = _teach(agent, states, worlds, views, targets, config, episode, seed)
+            num = math.ceil(config.model_ratio * amount.episode_steps)
+            states = _teach(
+                agent, states, worlds, views, targets, seed, first=episode * num, num=num
+            )
             targets.look_again(states)
         for n, one in enumerate(learnings):
             share = _share(worlds, amount, episode, (seed, n), made=int(one.updates))
@@ -154,17 +157,17 @@ def _teach(
     worlds: Worlds,
     views: Views,
     targets: Targets,
-    config: AdaptConfig,
-    episode: int,
     seed: int,
+    *,
+    first: int,
+    num: int,
 ) -> list[Any]:
-    """Each target's own model after some more updates on the target's steps."""
+    """Each target's own model after `num` more updates on the target's steps."""
     assert views.latent is not None, "a model that learns is asked for its states"
     names = tuple(scenario.name for scenario in worlds.scenarios)
     teacher = Teacher(agent, worlds.masks, views.latent.prompt, names, seed)
-    num = config.model_updates
     return [
-        teacher.learn(state, n, targets.store(n), first=episode * num, num=num)
+        teacher.learn(state, n, targets.store(n), first=first, num=num)
         for n, state in enumerate(states)
     ]
 

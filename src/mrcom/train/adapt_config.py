@@ -66,8 +66,9 @@ class AdaptConfig:
     best one. What is really earned says how far learnt values can be trusted."""
     keep_states: int = 4000
     """Latest real states that dreams may branch from."""
-    model_updates: int = 120
-    """Updates of a target's own model after each episode, at the rate that training ended with."""
+    model_ratio: float = 0.12
+    """Updates of a target's own model for each real step, made after each episode on all steps so
+    far, at the rate that training ended with."""
     sac: SACConfig = SACConfig()
     """SAC; policies of features, and their critics, get the size of the actor that training left,
     those of observations a size of their own."""
@@ -101,9 +102,9 @@ class AdaptConfig:
             )
         if self.chunk < 1:
             raise ConfigError(f"chunk={self.chunk} must be at least 1; the nearest is 1.")
-        if self.model_updates < 1:
+        if self.model_ratio <= 0:
             raise ConfigError(
-                f"model_updates={self.model_updates} must be at least 1; for none at all choose "
+                f"model_ratio={self.model_ratio} must be above 0; for no updates at all choose "
                 f"model='frozen'."
             )
         self._check_pairs()

@@ -10,6 +10,7 @@ import logging
 import os
 import pathlib
 import platform
+import shutil
 from collections.abc import Generator, Mapping
 from typing import Any
 
@@ -127,6 +128,12 @@ class Checkpoints:
         self._compare(step, record["arrays"]["state"], describe(leaves(template)))
         arrays = self._read(step, record["arrays"])
         return Restored(step, filled(template, arrays["state"]), arrays["host"], record["meta"])
+
+    def drop_after(self, step: int) -> None:
+        """Delete what was saved under a later step."""
+        for later in self.steps():
+            if later > step:
+                shutil.rmtree(self.path(later))
 
     def verify(self, step: int) -> dict[str, Any]:
         """The JSON of a step whose every array was read and compared with its checksum.

@@ -227,7 +227,7 @@ def learn(agent: Agent, control: str, episodes: Episodes, amount: Amount, bar: B
 
     state = agent.init(named_keys(root_key(seed), "init").init)
     state = agent.with_statistics(state, normaliser.mean, normaliser.std)
-    loop = run_updates(agent, state, batch_of, first=0, count=amount.updates, seed=seed)
+    loop = run_updates(agent, state, batch_of, first=0, count=amount.updates, seeds=[seed])
     for update, now, metrics in loop:
         state = now
         write_back(store, drawn.pop(update), stored(metrics))

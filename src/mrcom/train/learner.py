@@ -10,6 +10,7 @@ from jaxtyping import Array
 from mrcom.agents.agent import Learner, Metrics
 from mrcom.core.errors import TrainingDivergedError
 from mrcom.core.rng import named_keys, root_key
+from mrcom.train.population import joined
 
 ROW = "row/"
 """Metrics under this prefix hold one number per row of the batch; they are never logged."""
@@ -24,24 +25,27 @@ def run_updates(
     *,
     first: int,
     count: int,
-    seed: int,
+    seeds: Sequence[int],
 ) -> Iterator[tuple[int, Any, Metrics]]:
     """Updates `first` to `first + count - 1`, one at a time, each with its number.
 
-    Every key is folded from the seed and the update's number, so that stopping and going on
+    Every key is folded from a seed and the update's number, so that stopping and going on
     from a stored state equals not stopping.
 
     Args:
         batches: the batch of an update and the name of the scenario behind each of its rows.
+        seeds: of each run that learns here. The batches and states of several are joined, and so
+            are their keys.
 
     Raises:
         TrainingDivergedError: a loss is not finite; names the term and the scenario.
     """
-    root = named_keys(root_key(seed), "update").update
+    roots = [named_keys(root_key(seed), "update").update for seed in seeds]
     before: tuple[int, Metrics, Sequence[str]] | None = None
     for update in range(first, first + count):
         batch, names = batches(update)
-        state, metrics = agent.update(state, batch, jax.random.fold_in(root, update))
+        key = joined([jax.random.fold_in(root, update) for root in roots])
+        state, metrics = agent.update(state, batch, key)
         # The update before is checked while this one still runs on the device.
         if before is not None:
             check_finite(*before)
@@ -56,7 +60,7 @@ def check_finite(update: int, metrics: Metrics, names: Sequence[str]) -> None:
     terms, rows = [], set()
     for key, values in metrics.items():
         if key.startswith(ROW):
-            bad = np.flatnonzero(~np.isfinite(np.asarray(values)))
+            bad = np.flatnonzero(~np.isfinite(np.asarray(values)))  # of several runs: their rows
             if bad.size:
                 terms.append(f"'{key.removeprefix(ROW)}'")
                 rows |= {names[row] for row in bad}
@@ -68,10 +72,10 @@ def check_finite(update: int, metrics: Metrics, names: Sequence[str]) -> None:
         )
 
 
-def scalars(metrics: Metrics) -> dict[str, float]:
+def scalars(metrics: Metrics) -> dict[str, np.ndarray]:
     """The loggable numbers of an update."""
     names = [key for key in metrics if not key.startswith((ROW, STORED))]
-    return {key: float(metrics[key]) for key in names}
+    return {key: np.asarray(metrics[key]) for key in names}
 
 
 def stored(metrics: Metrics) -> dict[str, Array]:

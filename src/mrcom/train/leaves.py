@@ -7,7 +7,15 @@ from typing import Any
 import jax
 import numpy as np
 
-_KINDS_OF_KEY = {"key<rbg>": "rbg", "key<urbg>": "unsafe_rbg", "key<fry>": "threefry2x32"}
+from mrcom.core.rng import GENERATOR
+
+_KINDS_OF_KEY = {
+    "key<rbge>": ("rbg", GENERATOR),
+    "key<rbg>": ("rbg", "rbg"),
+    "key<urbg>": ("unsafe_rbg", "unsafe_rbg"),
+    "key<fry>": ("threefry2x32", "threefry2x32"),
+}
+"""What a file calls them, and how they are made."""
 
 
 def _is_array(leaf: Any) -> bool:
@@ -39,7 +47,7 @@ def describe(named: Mapping[str, Any], *, sums: bool = False) -> dict[str, dict[
         found[name] = {
             "dtype": str(data.dtype),
             "shape": list(data.shape),
-            "key": _KINDS_OF_KEY[str(leaf.dtype)] if _is_key(leaf) else None,
+            "key": _KINDS_OF_KEY[str(leaf.dtype)][0] if _is_key(leaf) else None,
             **({"checksum": checksum(_on_host(leaf))} if sums else {}),
         }
     return found
@@ -93,7 +101,7 @@ def filled(template: Any, arrays: Mapping[str, np.ndarray]) -> Any:
             return leaf
         array = arrays[jax.tree_util.keystr(path)]
         if _is_key(leaf):
-            impl = _KINDS_OF_KEY[str(leaf.dtype)]
+            _, impl = _KINDS_OF_KEY[str(leaf.dtype)]
             return jax.random.wrap_key_data(jax.numpy.asarray(array), impl=impl)
         if isinstance(leaf, jax.Array):
             return jax.device_put(array, leaf.sharding, may_alias=False)

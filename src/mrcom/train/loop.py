@@ -1,40 +1,21 @@
 """World-model training: collect in all scenarios, learn from the merged experience, repeat."""
 
-import dataclasses
+import contextlib
 import pathlib
-import sys
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from mrcom.core.config import to_json
-from mrcom.core.errors import ConfigError, Stopped
-from mrcom.core.progress import progress
-from mrcom.core.rng import named_generator, named_seed
-from mrcom.core.types import Batch, Steps
-from mrcom.replay.windows import Windows, draw_windows, gather, write_back
-from mrcom.simulate.simulator import Simulator
-from mrcom.train.checkpoint import Checkpoints
-from mrcom.train.collect import (
-    collect_random,
-    collect_with_agent,
-    collect_with_experts,
-    returns_by_body,
-)
-from mrcom.train.episodes import EpisodeFiles
-from mrcom.train.files import drop_leftovers
+import numpy as np
+
+from mrcom.core.errors import ConfigError
+from mrcom.core.progress import Bar, progress
+from mrcom.core.types import Batch
+from mrcom.replay.windows import Windows
 from mrcom.train.learner import check_finite, run_updates, scalars, stored
-from mrcom.train.log import Log
-from mrcom.train.run import (
-    Run,
-    begin,
-    check_memory,
-    init_key,
-    memory_said,
-    prompts_for,
-    restore,
-)
-from mrcom.train.run_folder import RunFolder, changes, create_run, locked, write_config
+from mrcom.train.member import Member, Stop, checkpoints_of, collect, join
+from mrcom.train.population import folder_of, joined, learner_of, parts
+from mrcom.train.run import Run, begin, check_memory
+from mrcom.train.run_folder import RunFolder, create_run, locked
 from mrcom.train.settings import CHANGEABLE, RunConfig, may_change
 from mrcom.train.stopping import stop_on_sigterm
 
@@ -42,18 +23,6 @@ LOG_EVERY = 20
 """Updates between two lines of the log."""
 SAVE_EVERY = 250
 """Updates between two checkpoints inside a phase; one follows every phase in any case."""
-
-
-@dataclasses.dataclass(frozen=True)
-class _Keeping:
-    """Where a run's files go while it trains, and when."""
-
-    episodes: EpisodeFiles
-    log: Log
-    bar: Any
-    save: Callable[[], None]
-    save_every: int
-    stop: threading.Event
 
 
 def train(
@@ -87,183 +56,137 @@ def train(
         TrainingDivergedError: a loss or a simulation is not finite.
         Stopped: by SIGTERM, after saving.
     """
+    options = {"save_every": save_every, "memory_limit": memory_limit, "allow_change": allow_change}
+    folders = {run_dir: (config, resume)}
+    return _train(folders, place=run_dir, **options)[0]
+
+
+def train_population(
+    configs: Sequence[RunConfig],
+    path: pathlib.Path,
+    *,
+    save_every: int = SAVE_EVERY,
+    memory_limit: float | None = None,
+    allow_change: Sequence[str] = (),
+) -> list[Run]:
+    """Train several runs that differ in their seeds alone, each update of all in one program.
+
+    Each run has a folder of its own in `path`, as if it had been trained alone, and the same
+    numbers but for rounding. A folder that is there already is gone on with, from the newest
+    checkpoint that all have.
+
+    Args, raises: as `train`.
+    """
+    folders = {
+        (folder := folder_of(path, one)): (one, (folder / "config.json").is_file())
+        for one in configs
+    }
+    options = {"save_every": save_every, "memory_limit": memory_limit, "allow_change": allow_change}
+    return _train(folders, place=path, **options)
+
+
+def _train(
+    folders: dict[pathlib.Path, tuple[RunConfig, bool]],
+    *,
+    place: pathlib.Path,
+    save_every: int,
+    memory_limit: float | None,
+    allow_change: Sequence[str],
+) -> list[Run]:
     if save_every < 1:
         raise ConfigError(f"save_every={save_every} must be at least 1.")
-    allowed = may_change(allow_change)
-    run = begin(config, RunFolder(run_dir))
-    check_memory(run, memory_limit)
-    folder = create_run(run_dir, config, resume=resume, allowed=allowed, changeable=CHANGEABLE)
-    with locked(folder), stop_on_sigterm() as stop:
-        store = run.experience.store
-        print(
-            f"{folder.path}: {store.num_scenarios} training scenarios, {store.capacity} episodes "
-            f"of each; memory: {memory_said(run)}",
-            file=sys.stderr,
-        )
-        episodes, checkpoints = EpisodeFiles(folder.replay), Checkpoints(folder.checkpoints)
-        position = 0
-        if resume and checkpoints.steps():
-            position = restore(run, checkpoints, replay=True)
-        else:
-            run.state = run.agent.init(init_key(config))
-        if resume:
-            _note_changes(run)
-        if run.phase >= run.num_phases:
-            return run
-        # What a killed process left, and what it collected after its last checkpoint.
-        drop_leftovers(folder.path)
-        episodes.drop_after(len(run.rounds))
-        simulator = Simulator(run.worlds.scenarios, layout=run.worlds.layout)
-        with (
-            Log(folder.metrics_file, position=position, again=("collect", "train")) as log,
-            progress("training the world model", total=config.budget.updates) as bar,
-        ):
-            bar.advance(run.counters.updates)
-            save = lambda: _save(run, checkpoints, log)
-            keeping = _Keeping(episodes, log, bar, save, save_every, stop)
-            while run.phase < run.num_phases:
-                _collect_phase(run, simulator, keeping)
-                _learn_phase(run, keeping)
-                run.phase += 1
-                save()
-                if stop.is_set():
-                    raise _stopped(run)
-        checkpoints.close()
-    return run
+    given = {"allowed": may_change(allow_change), "changeable": CHANGEABLE}
+    runs = [begin(config, RunFolder(path)) for path, (config, _) in folders.items()]
+    check_memory(runs, memory_limit)
+    for path, (config, resume) in folders.items():
+        create_run(path, config, resume=resume, **given)
+    with contextlib.ExitStack() as stack:
+        for run in runs:
+            stack.enter_context(locked(run.folder))
+        stop = Stop(stack.enter_context(stop_on_sigterm()), place)
+        step = _newest_of_all(runs)
+        resumed = [resume for _, resume in folders.values()]
+        found = [
+            join(stack, run, step=step, resume=again)
+            for run, again in zip(runs, resumed, strict=True)
+        ]
+        members = [member for member in found if member is not None]
+        if members:
+            total = runs[0].config.budget.updates
+            bar = stack.enter_context(progress("training the world model", total=total))
+            bar.advance(runs[0].counters.updates)
+            _phases(members, bar, stop, save_every)
+    return runs
 
 
-def _collect_phase(run: Run, simulator: Simulator, keeping: _Keeping) -> None:
-    if len(run.rounds) == len(run.collectors):
-        return  # a checkpoint inside the phase's updates
-    budget, seed = run.config.budget, run.config.seed
-    if not run.rounds:
-        run.experience.prompt = prompts_for(
-            run.config, run.agent, run.worlds, seed=named_seed(seed, "prompt", 0)
-        )
-    for number in range(len(run.rounds), len(run.collectors)):
-        if keeping.stop.is_set():
-            keeping.save()
-            raise _stopped(run)
-        who = run.collectors[number]
-        # The behaviour's rounds count phases; those before it are numbered in the first phase.
-        steps = _one_round(run, simulator, who, named_seed(seed, who, run.phase or number))
-        is_expert = who == "expert"
-        run.rounds.append(keeping.episodes.write(number, steps, expert=is_expert))
-        run.experience.add(steps, run.worlds, expert=is_expert)
-        run.counters = dataclasses.replace(
-            run.counters,
-            env_steps=run.counters.env_steps + simulator.num * budget.episode_steps,
-            episodes=run.counters.episodes + simulator.num,
-        )
-        stage = "collect" if who == "behaviour" else f"collect/{who}"
-        by_body = returns_by_body(steps, run.worlds, run.agent.sub_episodes)
-        keeping.log.write(stage, run.counters, by_body)
-    normaliser = run.experience.normaliser
-    run.state = run.agent.with_statistics(run.state, normaliser.mean, normaliser.std)
+def _newest_of_all(runs: Sequence[Run]) -> int | None:
+    """The newest step at which every run has a checkpoint, if there is one."""
+    kept = [set(checkpoints_of(run).steps()) for run in runs]
+    return max(set.intersection(*kept), default=None)
 
 
-def _one_round(run: Run, simulator: Simulator, who: str, seed: int) -> Steps:
-    amount = {
-        "num_steps": run.config.budget.episode_steps,
-        "seed": seed,
-        "sub_episodes": run.agent.sub_episodes,
-    }
-    if who == "random":
-        return collect_random(simulator, run.worlds, **amount)
-    if who == "expert":
-        return collect_with_experts(simulator, run.worlds, **amount)
-    return collect_with_agent(
-        simulator,
-        run.agent,
-        run.state,
-        run.worlds,
-        run.experience.prompt,
-        error=run.config.latent_error,
-        **amount,
-    )
+def _phases(members: list[Member], bar: Bar, stop: Stop, save_every: int) -> None:
+    """All that is left to do; the members are equally far."""
+    lead = members[0].run
+
+    def stop_if_asked() -> None:
+        if stop.asked.is_set():
+            _save(members)
+            raise stop.error(lead)
+
+    while lead.phase < lead.num_phases:
+        for member in members:
+            collect(member, stop_if_asked)
+        _learn_phase(members, bar, stop, save_every)
+        for member in members:
+            member.run.phase += 1
+        _save(members)
+        stop_if_asked()
 
 
-def _learn_phase(run: Run, keeping: _Keeping) -> None:
-    names = [scenario.name for scenario in run.worlds.scenarios]
-    first, last, store = run.counters.updates, run.last_update, run.experience.store
-    drawn: dict[int, Windows] = {}
+def _learn_phase(members: list[Member], bar: Bar, stop: Stop, save_every: int) -> None:
+    runs, num = [member.run for member in members], len(members)
+    first, last = runs[0].counters.updates, runs[0].last_update
+    drawn: dict[int, list[Windows]] = {}
+
+    def names(update: int) -> list[str]:
+        rows = zip(members, drawn[update], strict=True)
+        return [name for member, windows in rows for name in member.names(windows)]
 
     def batches(update: int) -> tuple[Batch, list[str]]:
-        drawn[update] = _draw(run, update)
-        return _gather(run, drawn[update]), [names[at] for at in drawn[update].scenario]
+        drawn[update] = [member.draw(update) for member in members]
+        rows = zip(members, drawn[update], strict=True)
+        return joined([member.gather(windows) for member, windows in rows]), names(update)
 
-    loop = run_updates(
-        run.agent, run.state, batches, first=first, count=last - first, seed=run.config.seed
-    )
+    state, learner = joined([run.state for run in runs]), learner_of(runs[0].agent, num)
+    seeds = [run.config.seed for run in runs]
+    loop = run_updates(learner, state, batches, first=first, count=last - first, seeds=seeds)
     for update, state, metrics in loop:
-        run.state = state
-        windows = drawn.pop(update)
-        write_back(store, windows, stored(metrics))
-        run.counters = dataclasses.replace(
-            run.counters,
-            updates=update + 1,
-            dream_steps=run.counters.dream_steps + run.agent.dream_steps,
-        )
+        written = parts(stored(metrics), num)
+        for member, windows, own in zip(members, drawn[update], written, strict=True):
+            member.took(update, windows, own)
         if (update + 1) % LOG_EVERY == 0:
-            values = scalars(metrics)
-            keeping.log.write("train", run.counters, values)
-            keeping.bar.advance(LOG_EVERY, text=f"loss {values['loss']:.2f}")
-        stop = keeping.stop.is_set()
-        if update + 1 < last and (stop or (update + 1) % keeping.save_every == 0):
+            shown = parts(scalars(metrics), num)
+            for member, own in zip(members, shown, strict=True):
+                member.log.write("train", member.run.counters, own)
+            bar.advance(LOG_EVERY, text=f"loss {np.mean([own['loss'] for own in shown]):.2f}")
+        asked = stop.asked.is_set()
+        if update + 1 < last and (asked or (update + 1) % save_every == 0):
             # Checked before it is kept: a checkpoint is always one that can be gone on from.
-            check_finite(update, metrics, [names[at] for at in windows.scenario])
-            keeping.save()
-            if stop:
-                raise _stopped(run)
+            check_finite(update, metrics, names(update))
+            _hand_out(state, runs)
+            _save(members)
+            if asked:
+                raise stop.error(runs[0])
+        del drawn[update]
+    _hand_out(state, runs)
 
 
-def _draw(run: Run, update: int) -> Windows:
-    windows, store = run.agent.windows, run.experience.store
-    return draw_windows(
-        store,
-        named_generator(run.config.seed, "batch", update),
-        num_scenarios=windows.scenarios,
-        per_scenario=windows.per_scenario,
-        length=windows.length_in(store.steps),
-        place=windows.place,
-    )
+def _hand_out(state: Any, runs: list[Run]) -> None:
+    for run, own in zip(runs, parts(state, len(runs)), strict=True):
+        run.state = own
 
 
-def _gather(run: Run, drawn: Windows) -> Batch:
-    windows, store = run.agent.windows, run.experience.store
-    return gather(
-        store,
-        run.worlds.masks,
-        run.experience.prompt,
-        drawn,
-        context=windows.context,
-        length=windows.length_in(store.steps),
-    )
-
-
-def _save(run: Run, checkpoints: Checkpoints, log: Log) -> None:
-    checkpoints.save(
-        run.counters.updates,
-        run.state,
-        meta={
-            "config": run.config,
-            "counters": run.counters,
-            "phase": run.phase,
-            "rounds": run.rounds,
-            "log_position": log.position,
-        },
-        host=run.experience.state_dict(),
-    )
-
-
-def _note_changes(run: Run) -> None:
-    """Write what was changed on resuming, and when, into the folder's configuration."""
-    if changed := changes(run.folder, run.config):
-        note = {"at_update": run.counters.updates, "from_to": to_json(changed)}
-        write_config(run.folder, run.config, [*run.folder.changed, note])
-
-
-def _stopped(run: Run) -> Stopped:
-    return Stopped(
-        f"stopped after {run.counters.updates} updates; go on with --resume {run.folder.path}"
-    )
+def _save(members: list[Member]) -> None:
+    for member in members:
+        member.save()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -202,15 +203,17 @@ def memory_said(run: Run) -> str:
     return f"{replay} for the replay and {state} for model, behaviour and optimisers"
 
 
-def check_memory(run: Run, limit_gb: float | None) -> None:
-    """Refuse a run that needs more than was allowed, before it takes anything.
+def check_memory(runs: Sequence[Run], limit_gb: float | None) -> None:
+    """Refuse runs that together need more than was allowed, before they take anything.
 
     Raises:
         ConfigError: it does; the message says for what, and the least that would do.
     """
-    needed = sum(memory_needed(run))
+    needed = sum(sum(memory_needed(run)) for run in runs)
     if limit_gb is not None and needed > limit_gb * 1e9:
         raise ConfigError(
-            f"--memory-limit {limit_gb} [GB] is too little: this run needs {memory_said(run)}. "
-            f"Give {math.ceil(needed / 1e6) / 1e3} or more, or choose a smaller --budget or --size."
+            f"--memory-limit {limit_gb} [GB] is too little: "
+            f"{'this run' if len(runs) == 1 else f'each of {len(runs)} runs'} needs "
+            f"{memory_said(runs[0])}. Give {math.ceil(needed / 1e6) / 1e3} or more, or choose "
+            f"a smaller --budget or --size."
         )

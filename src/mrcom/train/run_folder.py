@@ -111,12 +111,7 @@ def create_run(
             )
         check_writable(path)
         return folder
-    # A process that was killed before the configuration was there left hidden files at most.
-    if path.exists() and (not path.is_dir() or list(path.glob("[!.]*"))):
-        raise RunFolderError(
-            f"{path} exists already; go on with it by --resume {path}, or choose another --run-dir."
-        )
-    check_writable(path)
+    check_new(path)
     write_config(folder, config)
     return folder
 
@@ -197,6 +192,20 @@ def free_path(name: str, root: pathlib.Path = pathlib.Path("runs")) -> pathlib.P
         number += 1
         path = root / f"{name}-{number}"
     return path
+
+
+def check_new(path: pathlib.Path) -> None:
+    """Make a folder that is not there yet.
+
+    Raises:
+        RunFolderError: it exists, or cannot be written.
+    """
+    # A process that was killed before the configuration was there left hidden files at most.
+    if path.exists() and (not path.is_dir() or list(path.glob("[!.]*"))):
+        raise RunFolderError(
+            f"{path} exists already; go on with it by --resume {path}, or choose another --run-dir."
+        )
+    check_writable(path)
 
 
 def check_writable(path: pathlib.Path) -> None:
