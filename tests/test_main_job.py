@@ -17,7 +17,7 @@ from mrcom.agents.presets import budget
 from mrcom.behaviour.dream_env import DreamEnvConfig
 from mrcom.behaviour.policy import Actor
 from mrcom.cli.main import main
-from mrcom.core.errors import CheckpointError, ConfigError, RunFolderError, TrainingDivergedError
+from mrcom.core.errors import CheckpointError, ConfigError, RunFolderError
 from mrcom.core.rng import root_key
 from mrcom.evaluate.scores import read_scores
 from mrcom.scenarios.splits import split
@@ -117,6 +117,9 @@ def test_a_checkpoint_alone_is_enough_to_act(demo, tmp_path):
     assert np.isfinite(policy(obs, reward)).all()
     with pytest.raises(ConfigError, match="'adapted'"):
         run.policy(name="adaptd")
+    (newest,) = (tmp_path / "checkpoints").glob("[0-9]*[0-9]")
+    alone = mrcom.load(shutil.move(newest, tmp_path / "elsewhere" / newest.name))
+    np.testing.assert_array_equal(alone.policy()(obs), run.policy()(obs))
 
 
 def test_the_behaviour_and_what_was_adapted_read_the_same_prompts(demo):
@@ -209,7 +212,9 @@ def test_stopping_and_going_on_equals_not_stopping(tmp_path, monkeypatch):
     assert [drop(r) for r in logs[0]] == [drop(r) for r in logs[1]]
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
+    tmp_path, monkeypatch, capsys
+):
     sample, calls = member.gather, []
 
     def spoilt(*args, **kwargs):
@@ -220,8 +225,10 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_
         return eqx.tree_at(lambda b: b.reward, batch, batch.reward.at[1].set(np.nan))
 
     monkeypatch.setattr(member, "gather", spoilt)
-    with pytest.raises(TrainingDivergedError, match=r"'reward'.*update 5.*scenario (hop|wal|che)"):
-        loop.train(CONFIG, tmp_path / "run")
+    asked = ["--budget", "debug", "--seed", "3", "--run-dir", str(tmp_path / "run")]
+    assert main(["train", *asked]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert re.match(r"error: Not finite: .*'reward'.*update 5.*scenario (hop|wal|che)", said)
     kept = open_trained(open_run(tmp_path / "run"))
     assert kept.counters.updates == 4
     assert np.isfinite(np.asarray(kept.state.behaviour.return_range))

@@ -57,11 +57,29 @@ def test_a_folder_that_cannot_be_written(capsys, command, tmp_path):
         (["--bodies", "chetah"], "Did you mean 'cheetah'?"),
         (["--split", "table1-e"], "Unknown split"),
         (["--without", "dreams"], "dreams"),
+        (["--split", "shell:20,100:10,50"], "'shell', but its test box"),
+        (["--split", "shell:10,50"], "must be KIND:TRAIN:TEST: shell:10,50:20,100"),
+        (["--split", "wide:10,50:x,50"], "box 'x,50' must be ALPHA,BETA"),
     ],
 )
 def test_a_name_that_does_not_exist(capsys, tmp_path, args, said):
     assert said in failure(capsys, "train", "--run-dir", "run", *args)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--alpha", "91"], "alpha=91 % must lie in [0, 90]; the nearest legal value is 90."),
+        (["--alpha", "-1"], "the nearest legal value is 0."),
+        (["--beta", "101"], "beta=101 % must lie in (0, 100]; the nearest legal value is 100."),
+        (["--beta", "0"], "the nearest legal value is any value above 0"),
+        (["--count", "0"], "count=0 must be at least 1"),
+        (["--body", "wlaker"], "Did you mean 'walker'?"),
+    ],
+)
+def test_a_scenario_that_cannot_be(capsys, args, said):
+    assert said in failure(capsys, "scenarios", "--body", "walker", *args)
 
 
 def test_resuming_with_another_setting(capsys, tmp_path):

@@ -35,6 +35,15 @@ def test_a_measurement_made_again_replaces_the_earlier_one(tmp_path):
     assert [s.episode_return for s in read_scores(file)] == [1.0, 321.5]
 
 
+def test_a_measurement_that_found_the_same_again_has_one_line(tmp_path):
+    file = tmp_path / "scores.jsonl"
+    for value in (321.5, 321.5, 1.0, 1.0, 321.5):
+        append_scores(file, [changed(episode_return=value), changed(episode=1)])
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [s["episode_return"] for s in lines if s["episode"] == 0] == [321.5, 1.0, 321.5]
+    assert len([s for s in lines if s["episode"] == 1]) == 1
+
+
 def test_measurements_of_other_evaluation_seeds_are_kept_beside_each_other(tmp_path):
     file = tmp_path / "scores.jsonl"
     for seed, value in ((0, 1.0), (7, 2.0), (7, 3.0)):

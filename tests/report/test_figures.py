@@ -1,8 +1,8 @@
+import dataclasses
 import json
 
 import matplotlib
 import matplotlib.image
-import numpy as np
 import pytest
 from invented import invented_log, invented_scores, invented_start
 
@@ -10,18 +10,14 @@ from mrcom.core.config import to_json
 from mrcom.core.errors import ConfigError, RunFolderError
 from mrcom.evaluate.dreams import save_starts
 from mrcom.evaluate.open_loop import OpenLoopErrors
+from mrcom.evaluate.predictions import _titles
 from mrcom.evaluate.scores import append_scores
-from mrcom.report.figures import (
-    PANELS,
-    Panel,
-    _lines_of,
-    _smoothed,
-    draw_dreams,
-    draw_learning_curves,
-    draw_scores,
-)
+from mrcom.report import run_report
+from mrcom.report.curves import draw_learning_curves
+from mrcom.report.figures import draw_dreams, draw_scores
 from mrcom.report.observations import panels_of
 from mrcom.report.run_report import dreams_folder, open_loop_file, write_report
+from mrcom.scenarios.scenario import Scenario
 from mrcom.train.run_folder import RunFolder
 
 
@@ -55,19 +51,6 @@ def test_a_figure_that_cannot_be_written_says_so(tmp_path):
         draw_scores(tmp_path / "file" / "a.png", invented_scores(episodes=2))
 
 
-def test_a_panel_takes_the_values_of_its_stage_and_leaves_out_what_is_missing():
-    panel = Panel("t", "train", ("actor/entropy",))
-    lines = _lines_of(invented_log(200), panel)
-    assert list(lines) == ["actor/entropy"]
-    assert lines["actor/entropy"][:, 0].tolist() == list(range(40, 201, 20))  # 20 is null
-    assert _lines_of(invented_log(200), PANELS[0])["return/hopper"].shape == (7, 2)
-
-
-def test_smoothing_is_a_mean_over_neighbours():
-    np.testing.assert_allclose(_smoothed(np.array([1.0, 2, 6, 4]), 1), [1, 2, 6, 4])
-    np.testing.assert_allclose(_smoothed(np.array([1.0, 2, 6, 4]), 2), [1.5, 3, 4, 5])
-
-
 def test_a_known_body_shows_named_quantities_and_any_other_its_first():
     assert panels_of("walker", 24)[14] == "torso height [m]"
     assert panels_of("mine", 2) == {0: "observation 0", 1: "observation 1"}
@@ -92,6 +75,19 @@ def test_a_report_is_made_of_the_files_in_the_folder(tmp_path):
     assert "| hopper | 1 |" in text and "HOLDS" in text and "figures/scores.png" in text
 
 
+def test_curves_know_the_targets_of_every_budget(tmp_path, monkeypatch):
+    folder, known = RunFolder(tmp_path / "run"), []
+    folder.metrics_file.parent.mkdir(parents=True)
+    folder.metrics_file.write_text("".join(json.dumps(r) + "\n" for r in invented_log(40)))
+    scores = invented_scores(episodes=1)
+    small = [dataclasses.replace(s, budget="small", scenario=s.scenario + "b") for s in scores]
+    append_scores(folder.scores_file, [*scores, *small])
+    monkeypatch.setattr(run_report, "draw_learning_curves", lambda *given: known.extend(given[2]))
+    tables = write_report(folder).tables
+    assert "Budget: small." in tables[0].notes
+    assert {target.scenario for target in known} == {s.scenario for s in (*scores, *small)}
+
+
 def test_a_run_that_was_not_evaluated_has_nothing_to_report(tmp_path):
     with pytest.raises(ConfigError, match="nothing to report: evaluate the run first"):
         write_report(RunFolder(tmp_path))
@@ -103,3 +99,13 @@ def test_damaged_errors_name_their_file(tmp_path):
         open_loop_file(folder).write_text(text)
         with pytest.raises(RunFolderError, match=r"open_loop\.json cannot be read"):
             write_report(folder)
+
+
+def test_columns_of_dreams_are_told_apart_by_scenario_and_by_start():
+    walker = Scenario("walker", target_speed=0.124, torso_length=1.05, torso_size=0.9)
+    longer = dataclasses.replace(walker, torso_length=1.1)
+    assert _titles([walker, longer, walker]) == [
+        "target 0.12 m/s\ntorso length x1.05, size x0.90",
+        "target 0.12 m/s\ntorso length x1.10, size x0.90",
+        "target 0.12 m/s, start 2\ntorso length x1.05, size x0.90",
+    ]

@@ -88,6 +88,22 @@ def test_the_note_says_how_a_policy_was_found_where_that_is_not_the_usual_way():
     assert "tuned (model finetune): 3,000 real steps, 1,500 updates in each target." in notes
 
 
+def test_a_note_says_by_hand_what_adapting_changed():
+    first = [s for s in invented_scores(episodes=1) if s.body == "hopper"]
+    returns = {("adapted", True): 30.0, ("adapted", False): 10.0, ("behaviour", True): 15.0,
+               ("behaviour", False): 30.0}  # fmt: skip
+    scores = [
+        dataclasses.replace(s, episode_return=returns.get((s.method, s.inside), 0.0)) for s in first
+    ]
+    said = "The mean return of 'adapted' is above that of 'behaviour, not adapted' in {}."
+    changed = lambda some: [n for n in target_table(some).notes if n.startswith("The mean return")]
+    assert changed(scores) == [said.format("1 of 2 targets; the mean of all changes is -2.5")]
+    half = [s for s in scores if s.inside or s.method != "behaviour"]
+    assert changed(half) == [said.format("1 of 1 targets; the mean of all changes is +15.0")]
+    for method in ("adapted", "behaviour"):
+        assert changed([s for s in scores if s.method != method]) == []
+
+
 def test_one_episode_has_no_interval_and_an_unknown_score_no_number():
     scores = [dataclasses.replace(s, normalised=None) for s in invented_scores(episodes=1)]
     row = target_table(scores).groups[0][3]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mrcom.core.errors import ConfigError
-from mrcom.scenarios import BODIES, SPLITS, Box, Split, sample_scenarios, split
+from mrcom.scenarios import BODIES, SPLITS, Box, Scenario, Split, sample_scenarios, split
 
 
 def test_the_same_seed_gives_the_same_list_on_every_machine():
@@ -49,20 +49,67 @@ def test_samples_fill_the_box_evenly(name):
     assert abs(np.corrcoef(shares.T)[np.triu_indices(3, 1)]).max() < 0.15
 
 
+# Torso [+-%] and target [% of the fastest], in training and in testing: the paper's tables.
+PRINTED = {"a": (5, 20, 5, 20), "b": (5, 20, 10, 50), "c": (10, 50, 10, 50), "d": (10, 50, 20, 100)}
+
+
+def torso_within(scenario, alpha):
+    """Both factors, which are rounded to six digits."""
+    factors = scenario.torso_length, scenario.torso_size
+    return all(abs(100 * (factor - 1)) <= alpha + 1e-4 for factor in factors)
+
+
 @pytest.mark.parametrize("name", sorted(SPLITS))
 def test_every_split_draws_from_its_boxes(name):
+    table, letter = name.split("-")[:2]
+    alpha, beta, test_alpha, test_beta = PRINTED[letter]
+    # A walker's fastest is 8 m/s; table 2 fixes the target at half of that.
+    slowest = 4.0 if table == "table2" else 0.0
+    fastest, test_fastest = (4.0 if table == "table2" else 0.08 * b for b in (beta, test_beta))
     found = split(name)
     train, test = found.train_scenarios("walker", 32), found.test_scenarios("walker", 32)
-    assert all(found.train.holds(s) for s in train)
-    assert all(found.test.holds(s) for s in test)
+    assert all(torso_within(s, alpha) and slowest <= s.target_speed <= fastest for s in train)
+    assert all(torso_within(s, test_alpha) for s in test)
+    assert all(slowest <= s.target_speed <= test_fastest for s in test)
     assert not {s.hash for s in train} & {s.hash for s in test}
-    inside = [found.train.holds(s) for s in test]
+    inside = [torso_within(s, alpha) and s.target_speed <= fastest for s in test]
     if found.kind == "same":
         assert all(inside)
     elif found.kind == "shell":
         assert not any(inside)
     else:
         assert any(inside) != all(inside)
+
+
+@pytest.mark.parametrize("name", ["table1-b-shell", "table1-d-shell"])
+def test_a_shell_holds_those_whose_target_alone_is_new_and_those_whose_torso_alone_is(name):
+    found = split(name)
+    torso, target = PRINTED[name[7]][0], 0.08 * PRINTED[name[7]][1]
+    where = {
+        (torso_within(s, torso), s.target_speed <= target)
+        for s in found.test_scenarios("walker", 64)
+    }
+    assert where == {(True, False), (False, True), (False, False)}
+
+
+@pytest.mark.parametrize(
+    ("target", "length", "size", "inside"),
+    [
+        (3.0, 1.0, 1.0, True),
+        (2.0, 0.8, 1.2, True),
+        (4.0, 1.2, 0.8, True),
+        (4.01, 1.0, 1.0, False),
+        (1.99, 1.0, 1.0, False),
+        (3.0, 1.21, 1.0, False),
+        (3.0, 0.79, 1.0, False),
+        (3.0, 1.0, 1.21, False),
+        (3.0, 1.0, 0.79, False),
+    ],
+)
+def test_a_box_holds_what_lies_within_its_torsos_and_its_targets(target, length, size, inside):
+    # Of a walker, 25 % to 50 % of the fastest are 2 to 4 m/s.
+    box = Box(alpha=20, beta=50, beta_low=25)
+    assert box.holds(Scenario("walker", target, torso_length=length, torso_size=size)) == inside
 
 
 def test_table_two_fixes_the_target_at_half_the_fastest_speed():
@@ -111,7 +158,7 @@ def test_sampling_refuses_what_it_cannot_do():
         sample_scenarios("walker", Box(5, 20), 0, 0)
     with pytest.raises(ConfigError, match="Unknown body 'dog'"):
         sample_scenarios("dog", Box(5, 20), 1, 0)
-    with pytest.raises(ConfigError, match="Nothing of the box"):
+    with pytest.raises(ConfigError, match="0 % of the box"):
         sample_scenarios("walker", Box(5, 20), 1, 0, outside=Box(5, 20))
 
 

@@ -1,7 +1,8 @@
 """From a method's description and a size to an agent."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from mrcom.agents import cadm, dreamer, mamba, model_free
 from mrcom.agents.agent import Agent
@@ -9,6 +10,7 @@ from mrcom.agents.method import Method, named
 from mrcom.agents.modular_config import with_behaviour
 from mrcom.agents.mrcom import MRCOM, MrCom
 from mrcom.agents.mrcom_config import DREAMT_CONTEXT, SIZES
+from mrcom.core.config import with_settings
 from mrcom.core.errors import ConfigError
 from mrcom.core.types import Layout
 from mrcom.models.latent_error import NONE, LatentError
@@ -27,6 +29,7 @@ def build_agent(
     updates: int = 0,
     jacobian: JacobianConfig | None = None,
     latent_error: LatentError = NONE,
+    settings: Sequence[str] = (),
 ) -> Agent:
     """The agent of a method.
 
@@ -35,12 +38,13 @@ def build_agent(
         updates: that it will make in all, if known: its learning rate falls over them.
         jacobian: how the loss term `jacobian` is measured, where the method has it.
         latent_error: added to what is filtered while learning.
+        settings: values of the size that are others, each as `dotted.name=value`.
 
     Raises:
-        ConfigError: no such method, size or behaviour, or terms or parts that the method's model
-            does not know.
+        ConfigError: no such method, size, behaviour or setting, or terms or parts that the
+            method's model does not know.
     """
-    agent = named("method", method.family, BUILDERS)(
+    agent: Any = named("method", method.family, BUILDERS)(
         method,
         size,
         layout=layout,
@@ -51,6 +55,8 @@ def build_agent(
     )
     if layout.image:
         agent = _with_pictures(agent)
+    if settings:
+        agent = dataclasses.replace(agent, config=with_settings(agent.config, settings))
     if isinstance(agent, MrCom | dreamer.Dreamer | mamba.Mamba):
         options = {"jacobian": jacobian or JacobianConfig(), "latent_error": latent_error}
         return dataclasses.replace(agent, config=dataclasses.replace(agent.config, **options))

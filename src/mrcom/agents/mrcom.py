@@ -107,9 +107,12 @@ class MrCom(AbstractModularAgent):
                 model, self, share, state.behaviour, jax.random.fold_in(key, number)
             )
             params = eqx.filter(model, eqx.is_inexact_array)
+            norm = optax.tree.norm(grads)
+            # A broken share must not break the next ones: only its own rows are to be named.
+            grads = jax.tree.map(lambda x: jnp.where(jnp.isfinite(norm), x, 0), grads)
             steps, moments = optimizer.update(grads, carry[1], params)
             after = eqx.filter(eqx.apply_updates(model, steps), eqx.is_array)
-            return (after, moments), (posterior, terms, optax.tree.norm(grads))
+            return (after, moments), (posterior, terms, norm)
 
         start = (arrays, state.moments)
         loop = jax.lax.scan if batch.image is None else _written_out

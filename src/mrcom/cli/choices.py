@@ -3,7 +3,9 @@
 import dataclasses
 from typing import Any
 
-from mrcom.core.errors import unknown
+from mrcom.core.errors import ConfigError, unknown
+
+LARGEST_SEED = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,3 +41,19 @@ def check_choices(options: Any) -> None:
             for name in given:
                 if name is not None and name not in choice.names:
                     raise unknown(choice.kind, name, choice.names)
+
+
+def check_seeds(options: Any) -> None:
+    """Raise where a seed is not one.
+
+    Raises:
+        ConfigError: with the nearest that is.
+    """
+    for name in ("seed", "seeds"):
+        value = getattr(options, name, None)
+        for seed in value if isinstance(value, tuple) else (value,):
+            if seed is not None and not 0 <= seed <= LARGEST_SEED:
+                nearest = 0 if seed < 0 else LARGEST_SEED
+                raise ConfigError(
+                    f"--{name} {seed} must lie in [0, {LARGEST_SEED}]; the nearest is {nearest}."
+                )

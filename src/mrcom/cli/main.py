@@ -1,5 +1,7 @@
 """`mrcom COMMAND ...`: find the command, run it, and turn errors into one line."""
 
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -23,8 +25,8 @@ from mrcom.cli import (
     study,
     train,
 )
-from mrcom.cli.choices import check_choices
-from mrcom.core.errors import MrcomError, Stopped, unknown
+from mrcom.cli.choices import check_choices, check_seeds
+from mrcom.core.errors import ConfigError, MrcomError, Stopped, unknown
 from mrcom.core.process import keep_compiled_programs, keep_freed_memory
 
 # In the order a newcomer meets them.
@@ -101,18 +103,45 @@ def parse(args: Sequence[str]) -> Any:
     """The options of the command that was asked for.
 
     Raises:
-        ConfigError: no such command, or an option that is none of its names; the message has
-            the nearest.
-        SystemExit: help was asked for, or an option cannot be read.
+        ConfigError: no such command or option, or one that cannot be read; the message has the
+            nearest.
+        SystemExit: help was asked for.
     """
     if args and not args[0].startswith("-") and args[0] not in NAMES:
         raise unknown("command", args[0], NAMES)
-    options = tyro.cli(
-        Command,
-        prog="mrcom",
-        description="World models that work across many worlds. Start with `mrcom demo`.",
-        args=list(args) or ["--help"],
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            options = tyro.cli(
+                Command,
+                prog="mrcom",
+                description="World models that work across many worlds. Start with `mrcom demo`.",
+                args=list(args) or ["--help"],
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise ConfigError(f"{_in_one_line(said.getvalue())} See mrcom {args[0]} --help.") from end
     check_choices(options)
+    check_seeds(options)
     return options
+
+
+def _in_one_line(box: str) -> str:
+    """What a box of the parser of options says first, and the options that it finds similar.
+
+    Its frame is drawn with lines or, where the output cannot show them, with hyphens.
+    """
+    framed = "╭" in box
+    lines = [line.strip("│ ") for line in box.splitlines() if not line.startswith(("╭", "╰"))]
+    parts = [[]] if framed else []
+    for line in lines:
+        if line and not line.strip("─-"):
+            parts.append([])
+        elif parts:
+            parts[-1].append(line)
+    said = " ".join(parts[0]).rstrip(". ") + "."
+    similar = [line.split()[0] for part in parts[1:] for line in part if line.startswith("--")]
+    near = " or ".join(dict.fromkeys(similar[:2]))
+    return f"{said} Did you mean {near}?" if near and "Unrecognized" in said else said

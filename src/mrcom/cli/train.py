@@ -36,7 +36,11 @@ class Train:
     budget: Budget = "tiny"
     size: Size = None
     split: Annotated[
-        str, tyro.conf.arg(help="Training and test boxes by name, such as table1-a.")
+        str,
+        tyro.conf.arg(
+            help="Training and test boxes by name, such as table1-a, or in per cent as "
+            "KIND:ALPHA,BETA:ALPHA,BETA, such as shell:10,50:20,100."
+        ),
     ] = "table1-d-shell"
     bodies: Annotated[tuple[str, ...], tyro.conf.arg(help="Bodies whose experience is merged.")] = (
         "hopper",
@@ -55,6 +59,15 @@ class Train:
     without: Annotated[
         tuple[str, ...],
         tyro.conf.arg(help="Parts or loss terms to take out: deter, context, meta_state, ..."),
+    ] = ()
+    settings: Annotated[
+        tuple[str, ...],
+        tyro.conf.arg(
+            name="set",
+            help="Values of the size that are to be others; names are those of config.json's "
+            "checkpoints and of the methods' pages, such as meta_state=bound.",
+            metavar="[NAME=VALUE ...]",
+        ),
     ] = ()
     jacobian: Annotated[
         float | None,
@@ -162,6 +175,7 @@ def config_of(options: Any) -> "RunConfig":
         prompt=given.prompt,
         jacobian=JacobianConfig(kind=given.jacobian_kind),
         latent_error=latent_error(given.latent_error),
+        settings=given.settings,
     )
 
 

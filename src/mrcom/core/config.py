@@ -5,7 +5,7 @@ import hashlib
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from mrcom.core.errors import ConfigError, unknown
@@ -77,3 +77,50 @@ def difference(old: Any, new: Any, at: str = "") -> dict[str, tuple[Any, Any]]:
             found |= difference(old.get(name), new.get(name), f"{at}.{name}" if at else name)
         return found
     return {} if old == new else {at: (old, new)}
+
+
+def with_settings(config: T, settings: Sequence[str]) -> T:
+    """A frozen dataclass with some values replaced, each written as `dotted.name=value`.
+
+    Raises:
+        ConfigError: a name that is none of its values', or a value of another type.
+    """
+    for text in settings:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"setting {text!r} must be NAME=VALUE, such as model.units=64.")
+        known = dict(_values(config))
+        if name not in known:
+            raise unknown("setting", name, known)
+        config = _replaced(config, name.split("."), _parsed(name, value, known[name]))
+    return config
+
+
+def _values(config: Any, at: str = "") -> Iterator[tuple[str, Any]]:
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _values(value, f"{at}{field.name}.")
+        else:
+            yield at + field.name, value
+
+
+def _parsed(name: str, text: str, old: Any) -> Any:
+    kind = type(old)
+    if kind is bool and text in ("true", "false"):
+        return text == "true"
+    try:
+        if kind in (int, float, str):
+            return kind(text)
+    except ValueError:
+        pass
+    wanted = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind)
+    if wanted is None:
+        raise ConfigError(f"setting {name} cannot be written as a word; it stays {old!r}.")
+    raise ConfigError(f"setting {name}={text!r} must be {wanted}, such as {to_json(old)!r}.")
+
+
+def _replaced(config: Any, path: Sequence[str], value: Any) -> Any:
+    name, *rest = path
+    inner = _replaced(getattr(config, name), rest, value) if rest else value
+    return dataclasses.replace(config, **{name: inner})

@@ -4,9 +4,17 @@ import zlib
 
 import numpy as np
 
+from mrcom.core.errors import ConfigError
+
 
 def named_generator(seed: int, *names: str | int) -> np.random.Generator:
-    """A NumPy generator of its own for every (seed, names); the same on every machine."""
+    """A NumPy generator of its own for every (seed, names); the same on every machine.
+
+    Raises:
+        ConfigError: a seed below 0.
+    """
+    if seed < 0:
+        raise ConfigError(f"seed={seed} must be at least 0; the nearest is 0.")
     numbers = [name if isinstance(name, int) else number_of(name) for name in names]
     return np.random.default_rng([seed, *numbers])
 

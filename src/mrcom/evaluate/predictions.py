@@ -1,7 +1,7 @@
 """How well an agent's world model predicts scenarios that it was not trained on."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -157,14 +157,26 @@ def _starts(
     for index, name in enumerate(held_out.layout.bodies):
         rows = np.flatnonzero(body_of == index)
         rows = rows[:: max(1, len(rows) // 3)][:3]
-        speeds = [held_out.scenarios[scenario_of[row]].target_speed for row in rows]
+        scenarios = [held_out.scenarios[scenario_of[row]] for row in rows]
         found[name] = dreamt_starts(
             dreams,
             batch,
             rows,
             own.mean,
             own.std,
-            titles=[f"target {speed:.1f} m/s" for speed in speeds],
+            titles=_titles(scenarios),
             num_obs=body_named(name).obs,
         )
     return found
+
+
+def _titles(scenarios: Sequence[Scenario]) -> list[str]:
+    """What tells starts of one body apart; those in one scenario are numbered."""
+    titles = []
+    for number, scenario in enumerate(scenarios):
+        again = scenarios[:number].count(scenario)
+        titles.append(
+            f"target {scenario.target_speed:.2f} m/s{f', start {again + 1}' if again else ''}\n"
+            f"torso length x{scenario.torso_length:.2f}, size x{scenario.torso_size:.2f}"
+        )
+    return titles

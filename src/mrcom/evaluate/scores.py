@@ -1,5 +1,6 @@
 """Scores in a file: one JSON line per evaluated episode."""
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -82,10 +83,18 @@ _KINDS: dict[str, tuple[type, ...]] = {
 def append_scores(path: pathlib.Path, scores: Iterable[Score]) -> None:
     """Adds lines to a file, all at once: a reader sees whole lines or none of them.
 
+    What the file says already is not said again; nothing that it says is ever taken away.
+
     Raises:
         RunFolderError: the file cannot be written.
     """
-    append_lines(path, map(dataclasses.asdict, scores))
+    said: dict[tuple[Any, ...], Score] = {}
+    for line in path.read_text().splitlines() if path.is_file() else ():
+        with contextlib.suppress(RunFolderError):  # a damaged line is its readers' affair
+            score = _parse(line, "")
+            said[score.cell] = score
+    new = [score for score in scores if said.get(score.cell) != score]
+    append_lines(path, map(dataclasses.asdict, new))
 
 
 def append_lines(path: pathlib.Path, records: Iterable[Mapping[str, Any]]) -> None:

@@ -15,7 +15,7 @@ from mrcom.train.run_folder import RunFolder
 
 PROTOCOL = ("split", "budget", "bodies", "reward", "observation")
 """What runs must share, or a gap between them is not the method's."""
-VARIED = ("size", "prompt", "observe_reward")
+VARIED = ("size", "prompt", "observe_reward", "settings")
 """What may differ besides the method; named wherever it does. A behaviour is named where it is not
 the method's own."""
 SHARED = ("random", "expert", "sac")

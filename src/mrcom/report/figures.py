@@ -1,10 +1,7 @@
-"""The figures of a run, as PNG files."""
+"""The figures of a run's dreams and scores, as PNG files."""
 
-import dataclasses
-import fnmatch
-import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +10,7 @@ from mrcom.core.errors import ConfigError
 from mrcom.evaluate.dreams import DreamtStart
 from mrcom.evaluate.scores import Score
 from mrcom.report.observations import panels_of
-from mrcom.report.style import BLACK, BLUE, GREY, LINES, colour_of, drawing
+from mrcom.report.style import BLACK, BLUE, GREY, colour_of, drawing
 from mrcom.report.targets import (
     Target,
     interval_of,
@@ -28,6 +25,8 @@ def draw_dreams(
     path: pathlib.Path, body: str, starts: Sequence[DreamtStart], *, control_dt: float
 ) -> None:
     """Real and dreamt trajectories from the same starts: a column each, a row per quantity.
+
+    The dreams follow the actions of the real trajectory.
 
     Args:
         path: PNG file to write.
@@ -60,7 +59,8 @@ def draw_dreams(
         axes[-1, 0].set_ylim(-0.05, 1.05)
         figure.align_ylabels(axes[:, 0])
         handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.suptitle(f"{body}: what happened and what the model dreamt", fontweight="bold")
+        what = "what happened, and what the model dreamt under the same actions"
+        figure.suptitle(f"{body}: {what}", fontweight="bold")
         figure.legend(handles, labels, loc="outside lower center", ncols=4)
 
 
@@ -84,115 +84,6 @@ def _draw_dream(
     axis.plot([*before, *after[1:]], whole, color=BLACK, linewidth=1.4, label="real")
     axis.axvline(0, color=GREY, linewidth=0.8)
     axis.set_xlim(before[0], after[-1])
-
-
-@dataclasses.dataclass(frozen=True)
-class Panel:
-    """Which logged values share a plot of the learning curves."""
-
-    title: str
-    """What they are."""
-    stage: str
-    """Stage of the log they come from."""
-    patterns: tuple[str, ...]
-    """Names, with `*` for any part; each value that is found is a line."""
-    counter: str = "updates"
-    """What the horizontal axis counts."""
-    scale: str = "linear"
-    """`linear` or `symlog`."""
-
-
-PANELS = (
-    Panel("return while collecting", "collect", ("return/*",), counter="env_steps"),
-    Panel("world model: total loss", "train", ("loss",)),
-    Panel("world model: loss terms", "train", ("loss/*",), scale="symlog"),
-    Panel("behaviour: reward in dreams", "train", ("actor/dreamt_reward",)),
-    Panel("behaviour: dreamt return", "train", ("actor/dreamt_return", "critic/value")),
-    Panel("behaviour: entropy per action", "train", ("actor/entropy",)),
-    Panel("adapted: return in the targets", "adapted", ("return/*",), counter="env_steps"),
-    Panel("SAC from scratch: return in the targets", "sac", ("return/*",), counter="env_steps"),
-)
-"""The panels of a run; one without values is left out."""
-
-
-def draw_learning_curves(
-    path: pathlib.Path, records: Sequence[Mapping[str, Any]], panels: Sequence[Panel] = PANELS
-) -> None:
-    """What was logged, against how far the run was.
-
-    Args:
-        path: PNG file to write.
-        records: lines of the log.
-        panels: what to show; those without values are left out.
-
-    Raises:
-        ConfigError: none of the panels has values.
-        RunFolderError: the file cannot be written.
-    """
-    filled = [(panel, lines) for panel in panels if (lines := _lines_of(records, panel))]
-    if not filled:
-        raise ConfigError("The log has no value of any panel; train first.")
-    num_columns = min(3, len(filled))
-    num_rows = math.ceil(len(filled) / num_columns)
-    with drawing(path, figsize=(0.6 + 4.0 * num_columns, 0.4 + 2.8 * num_rows)) as figure:
-        axes = figure.subplots(num_rows, num_columns, squeeze=False).ravel()
-        for axis, (panel, lines) in zip(axes, filled, strict=False):
-            _draw_panel(axis, panel, lines)
-        for axis in axes[len(filled) :]:
-            axis.set_visible(False)
-        figure.suptitle("Learning curves", fontweight="bold")
-
-
-def _lines_of(records: Sequence[Mapping[str, Any]], panel: Panel) -> dict[str, np.ndarray]:
-    """For each name that a panel shows, its [points, 2] of counter and value."""
-    lines: dict[str, list[tuple[float, float]]] = {}
-    for record in records:
-        if record["stage"] != panel.stage:
-            continue
-        for name, value in record.items():
-            if value is not None and any(fnmatch.fnmatchcase(name, p) for p in panel.patterns):
-                lines.setdefault(name, []).append((record[panel.counter], value))
-    return {name: np.array(points, np.float64) for name, points in lines.items()}
-
-
-def _draw_panel(axis: Any, panel: Panel, lines: Mapping[str, np.ndarray]) -> None:
-    from matplotlib.ticker import EngFormatter
-
-    for number, (name, points) in enumerate(lines.items()):
-        colour, label = LINES[number % len(LINES)], _label(name)
-        time, value = points.T
-        smooth = max(1, len(value) // 40)
-        marker = "o" if len(value) < 12 else None
-        if smooth > 1:
-            axis.plot(time, value, color=colour, alpha=0.2, linewidth=0.7)
-        axis.plot(
-            time, _smoothed(value, smooth), color=colour, linewidth=1.6, marker=marker,
-            markersize=3.5, label=label,
-        )  # fmt: skip
-    axis.set_title(panel.title)
-    axis.set_xlabel(panel.counter.replace("_", " "))
-    if panel.scale == "symlog":
-        axis.set_yscale("symlog", linthresh=0.1)
-    axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-    if len(lines) > 4:  # many curves leave no free corner
-        axis.legend(fontsize=7.5, loc="upper left", bbox_to_anchor=(1.0, 1.03))
-    elif len(lines) > 1:
-        axis.legend(fontsize=7.5, loc="best")
-
-
-def _label(name: str) -> str:
-    """A logged name without its group; of a scenario's hash only the start."""
-    _, _, label = name.partition("/")
-    what, _, scenario = (label or name).partition("/")
-    return f"{what} [{scenario[:4]}]" if scenario else what.replace("_", " ")
-
-
-def _smoothed(value: np.ndarray, half: int) -> np.ndarray:
-    """Mean over a window around every point, cut off at the ends."""
-    total = np.concatenate([[0.0], np.cumsum(value)])
-    index = np.arange(len(value))
-    low, high = np.maximum(index - half + 1, 0), np.minimum(index + half, len(value))
-    return (total[high] - total[low]) / (high - low)
 
 
 def draw_scores(path: pathlib.Path, scores: Sequence[Score]) -> None:

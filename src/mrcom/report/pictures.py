@@ -34,7 +34,8 @@ def draw_strip(path: pathlib.Path, pictures: DreamtPictures) -> None:
             axis.grid(visible=False)
         axes[0, 0].set_ylabel("real")
         axes[1, 0].set_ylabel("dreamt")
-        figure.suptitle(f"{pictures.body}: what was seen and dreamt", fontweight="bold")
+        what = "what was seen, and dreamt under the same actions"
+        figure.suptitle(f"{pictures.body}: {what}", fontweight="bold")
 
 
 def write_video(path: pathlib.Path, pictures: DreamtPictures) -> None:

@@ -10,7 +10,8 @@ from mrcom.evaluate.open_loop import OpenLoopErrors, errors_from_json
 from mrcom.evaluate.pictures import load_pictures
 from mrcom.evaluate.scores import Score, read_scores, select
 from mrcom.report.claims import Claim, claims_text, open_loop_claims, summary, target_claims
-from mrcom.report.figures import draw_dreams, draw_learning_curves, draw_scores
+from mrcom.report.curves import draw_learning_curves
+from mrcom.report.figures import draw_dreams, draw_scores
 from mrcom.report.pictures import draw_strip, write_video
 from mrcom.report.table import Table, to_markdown
 from mrcom.report.tables import (
@@ -19,6 +20,7 @@ from mrcom.report.tables import (
     open_loop_table,
     target_table,
 )
+from mrcom.report.targets import Target, targets_of
 from mrcom.train.log import read_log
 from mrcom.train.run_folder import RunFolder, write_json
 
@@ -51,6 +53,7 @@ def write_report(folder: RunFolder, *, budget: str | None = None) -> RunReport:
         RunFolderError: a file is damaged or cannot be written.
     """
     scores = read_scores(folder.scores_file) if folder.scores_file.is_file() else []
+    targets = targets_of(scores)  # of every budget: the log knows all of them
     if scores:
         scores = select(scores, budget=scores[-1].budget if budget is None else budget)
     errors = read_open_loop(folder)
@@ -58,7 +61,7 @@ def write_report(folder: RunFolder, *, budget: str | None = None) -> RunReport:
         raise ConfigError(f"{folder.path} has nothing to report: evaluate the run first.")
     tables = _tables(scores, errors)
     claims = (*open_loop_claims(errors), *target_claims(scores))
-    figures = _draw(folder, scores)
+    figures = _draw(folder, scores, targets)
     write_json(folder.summary_file, summary(claims))
     pictures = [f"![{path.stem}](figures/{path.name})\n" for path in figures]
     text = [f"# {folder.path.name}\n", *map(to_markdown, tables)]
@@ -106,7 +109,9 @@ def _tables(scores: list[Score], errors: dict[str, OpenLoopErrors]) -> tuple[Tab
     return tuple(tables)
 
 
-def _draw(folder: RunFolder, scores: list[Score]) -> tuple[pathlib.Path, ...]:
+def _draw(
+    folder: RunFolder, scores: list[Score], targets: list[Target]
+) -> tuple[pathlib.Path, ...]:
     drawn = []
     for file in sorted(dreams_folder(folder).glob("*.npz")):
         body, control_dt, starts = load_starts(file)
@@ -120,7 +125,7 @@ def _draw(folder: RunFolder, scores: list[Score]) -> tuple[pathlib.Path, ...]:
     records = read_log(folder.metrics_file) if folder.metrics_file.is_file() else []
     if any(record["stage"] in ("train", "collect") for record in records):
         drawn.append(folder.figures / "learning_curves.png")
-        draw_learning_curves(drawn[-1], records)
+        draw_learning_curves(drawn[-1], records, targets)
     if scores:
         drawn.append(folder.figures / "scores.png")
         draw_scores(drawn[-1], scores)

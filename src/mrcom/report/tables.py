@@ -74,7 +74,7 @@ def target_table(scores: Sequence[Score]) -> Table:
             "95 % interval",
         ),
         groups=groups,
-        notes=(*_unit_notes(scores), *_budget_notes(scores)),
+        notes=(*_change_notes(scores), *_unit_notes(scores), *_budget_notes(scores)),
         text_columns=2,
     )
 
@@ -183,6 +183,23 @@ def _return_matrices(scores: Sequence[Score]) -> dict[str, ScoreMatrix]:
         method: score_matrix(select(scores, method=method), field="episode_return")
         for method in methods_of(scores)
     }
+
+
+def _change_notes(scores: Sequence[Score]) -> tuple[str, ...]:
+    """What adapting did to the mean return, over the targets in which both were judged."""
+    changes = []
+    for target in targets_of(scores):
+        returns = returns_of(scores, target)
+        if "adapted" in returns and "behaviour" in returns:
+            changes.append(float(returns["adapted"].mean() - returns["behaviour"].mean()))
+    if not changes:
+        return ()
+    better = sum(change > 0 for change in changes)
+    return (
+        f"The mean return of '{title_of('adapted')}' is above that of '{title_of('behaviour')}' "
+        f"in {better} of {len(changes)} targets; the mean of all changes is "
+        f"{np.mean(changes):+.1f}.",
+    )
 
 
 def _unit_notes(scores: Sequence[Score]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Boxes of scenario parameters, samples from them, and pairs of boxes to train and test in."""
 
 import dataclasses
+import re
 
 from mrcom.core.errors import ConfigError, unknown
 from mrcom.core.generators import named_generator
@@ -11,6 +12,8 @@ from mrcom.scenarios.rewards import REWARDS
 from mrcom.scenarios.scenario import Scenario
 
 MAX_ALPHA = 90.0
+LEAST_SHELL = 1e-3
+"""Share of a box that must lie outside another one for scenarios to be drawn there."""
 KINDS = ("same", "wide", "shell")
 
 
@@ -56,6 +59,14 @@ class Box:
             and other.beta <= self.beta
             and other.beta_low >= self.beta_low
         )
+
+    def share_outside(self, other: "Box", *, speeds: bool = True) -> float:
+        """Share of this box's scenarios that do not lie in the other one."""
+        torso = 1.0 if self.alpha <= other.alpha else other.alpha / self.alpha
+        width = self.beta - self.beta_low
+        common = min(self.beta, other.beta) - max(self.beta_low, other.beta_low)
+        speed = max(common, 0.0) / width if width > 0 else float(common >= 0)
+        return 1.0 - torso**2 * (speed if speeds else 1.0)
 
     def holds(self, scenario: Scenario) -> bool:
         """Whether one scenario's torso and target lie in this box."""
@@ -105,8 +116,13 @@ def sample_scenarios(
         raise ConfigError(f"count={count} must be at least 1.")
     if reward not in REWARDS:
         raise unknown("reward", reward, REWARDS)
-    if outside is not None and outside.contains(box):
-        raise ConfigError(f"Nothing of the box ({box}) lies outside the box ({outside}).")
+    if outside is not None:
+        share = box.share_outside(outside, speeds=reward != "stand")
+        if share < LEAST_SHELL:
+            raise ConfigError(
+                f"{100 * share:.2g} % of the box ({box}) lies outside the box ({outside}), where "
+                f"scenarios are asked for; at least {100 * LEAST_SHELL:g} % must. Widen it."
+            )
     embodiment = body_named(body)
     drawn = []
     for index in range(count):
@@ -160,10 +176,11 @@ class Split:
                 f"Split {self.name!r} is of kind 'wide', but its test box ({self.test}) does not "
                 f"contain the training box ({self.train}). Widen it, or call it 'shell'."
             )
-        if self.kind == "shell" and self.train.contains(self.test):
+        if self.kind == "shell" and self.test.share_outside(self.train) < LEAST_SHELL:
             raise ConfigError(
                 f"Split {self.name!r} is of kind 'shell', but its test box ({self.test}) lies "
-                f"inside the training box ({self.train}). Widen the test box, or call it 'same'."
+                f"inside the training box ({self.train}), or all but does. Widen it, or call it "
+                f"'same'."
             )
 
     def train_scenarios(
@@ -218,11 +235,29 @@ SPLITS: dict[str, Split] = _splits()
 
 
 def split(name: str) -> Split:
-    """The split of that name.
+    """The split of that name, or one written as KIND:TRAIN:TEST.
+
+    A box is written as ALPHA,BETA or ALPHA,LOW..BETA: `shell:10,50:20,100` is `table1-d-shell`.
 
     Raises:
-        ConfigError: there is none; names the nearest.
+        ConfigError: there is none of that name, or no such split; says what is nearest.
     """
+    if ":" in name:
+        kind, *boxes = name.split(":")
+        if len(boxes) != 2:
+            raise ConfigError(f"split {name!r} must be KIND:TRAIN:TEST: shell:10,50:20,100.")
+        return Split(name, kind, train=_box(boxes[0]), test=_box(boxes[1]))
     if name not in SPLITS:
         raise unknown("split", name, SPLITS)
     return SPLITS[name]
+
+
+def _box(text: str) -> Box:
+    number = r"(\d+\.?\d*|\.\d+)"
+    found = re.fullmatch(rf"{number},(?:{number}\.\.)?{number}", text)
+    if found is None:
+        raise ConfigError(
+            f"box {text!r} must be ALPHA,BETA or ALPHA,LOW..BETA in per cent, such as 10,50."
+        )
+    alpha, low, beta = found.groups(default="0")
+    return Box(float(alpha), float(beta), float(low))

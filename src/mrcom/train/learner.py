@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from mrcom.agents.agent import Learner, Metrics
 from mrcom.core.errors import TrainingDivergedError
 from mrcom.core.rng import named_keys, root_key
+from mrcom.train.leaves import leaves
 from mrcom.train.population import joined
 
 ROW = "row/"
@@ -70,6 +72,20 @@ def check_finite(update: int, metrics: Metrics, names: Sequence[str]) -> None:
             f"{', '.join(sorted(rows)[:3])}; the last good checkpoint is kept. Lower the learning "
             f"rate or look at this scenario's observations."
         )
+
+
+def check_state(updates: int, state: Any) -> None:
+    """Raise if a number of what learns is not finite, as a broken gradient of a finite loss makes.
+
+    Raises:
+        TrainingDivergedError: names the first array.
+    """
+    for name, leaf in leaves(state).items():
+        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not np.isfinite(np.asarray(leaf)).all():
+            raise TrainingDivergedError(
+                f"Not finite: {name.lstrip('.')} after {updates} updates, though every loss was; "
+                f"the last good checkpoint is kept. Lower the learning rate."
+            )
 
 
 def scalars(metrics: Metrics) -> dict[str, np.ndarray]:

@@ -155,13 +155,18 @@ class LoadedRun:
 
 
 def load(path: str | pathlib.Path) -> LoadedRun:
-    """A trained run from its folder.
+    """A trained run from its folder, or one of its checkpoints alone, wherever it lies.
 
     Raises:
         RunFolderError: there is no run.
         CheckpointError: it has no checkpoint, or one that does not fit this version.
     """
-    folder = RunFolder(pathlib.Path(path))
+    path = pathlib.Path(path).absolute()
+    if path.name.isdigit() and (path / "record").is_dir():
+        # What belongs to the run besides, such as adapted policies, lies two folders above.
+        kept, folder = Checkpoints(path.parent), RunFolder(path.parent.parent)
+        return LoadedRun(open_trained(folder, int(path.name), kept=kept))
+    folder = RunFolder(path)
     if not Checkpoints(folder.checkpoints).steps():
         open_run(folder.path)
     return LoadedRun(open_trained(folder))

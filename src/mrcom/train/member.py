@@ -24,6 +24,7 @@ from mrcom.train.collect import (
 )
 from mrcom.train.episodes import EpisodeFiles
 from mrcom.train.files import drop_leftovers
+from mrcom.train.learner import check_state
 from mrcom.train.log import Log
 from mrcom.train.run import Run, init_key, memory_said, prompts_for, restore
 from mrcom.train.run_folder import changes, write_config
@@ -55,13 +56,19 @@ class Member:
     log: Log
 
     def save(self) -> None:
-        """A checkpoint of the run as it is."""
+        """A checkpoint of the run as it is.
+
+        Raises:
+            TrainingDivergedError: not all of it is finite, so that nobody could go on from it.
+        """
         run = self.run
+        check_state(run.counters.updates, run.state)
         self.checkpoints.save(
             run.counters.updates,
             run.state,
             meta={
                 "config": run.config,
+                "agent": getattr(run.agent, "config", {}),
                 "counters": run.counters,
                 "phase": run.phase,
                 "rounds": run.rounds,

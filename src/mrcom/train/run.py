@@ -11,7 +11,7 @@ from jaxtyping import PRNGKeyArray
 from mrcom.agents.agent import Agent
 from mrcom.agents.build import build_agent
 from mrcom.behaviour.expert import ExpertPolicy
-from mrcom.core.config import from_json
+from mrcom.core.config import difference, from_json, to_json
 from mrcom.core.errors import CheckpointError, ConfigError
 from mrcom.core.rng import named_keys, root_key
 from mrcom.core.types import Prompt
@@ -83,13 +83,20 @@ def begin(config: RunConfig, folder: RunFolder) -> Run:
     return Run(config, folder, worlds, agent, state, experience, Counters())
 
 
-def open_trained(folder: RunFolder, step: int | None = None) -> Run:
+def open_trained(
+    folder: RunFolder, step: int | None = None, *, kept: Checkpoints | None = None
+) -> Run:
     """A trained run from a checkpoint alone, the newest by default: without its replay.
+
+    Args:
+        folder: of the run.
+        step: of the checkpoint.
+        kept: where it lies; in the run's folder by default.
 
     Raises:
         CheckpointError: there is none, or it does not fit this version.
     """
-    checkpoints = Checkpoints(folder.checkpoints)
+    checkpoints = Checkpoints(folder.checkpoints) if kept is None else kept
     config = from_json(RunConfig, checkpoints.read_meta(step)["config"])
     run = begin(config, folder)
     restore(run, checkpoints, step)
@@ -110,6 +117,7 @@ def restore(
     Raises:
         CheckpointError: it is damaged or does not fit, or an episode file of it is.
     """
+    _check_agent(run, checkpoints, step)
     restored = checkpoints.restore(run.state, step)
     run.state = restored.state
     run.experience.restore(restored.host)
@@ -131,6 +139,20 @@ def restore(
     return restored.meta["log_position"]
 
 
+def _check_agent(run: Run, checkpoints: Checkpoints, step: int | None) -> None:
+    """Raise where this version makes another agent of the stored configuration than was stored."""
+    meta = checkpoints.read_meta(step)
+    if "agent" not in meta:
+        return  # written by an older version
+    here: Any = agent_of(from_json(RunConfig, meta["config"]), run.worlds)
+    if changed := difference(meta["agent"], to_json(here.config)):
+        said = ", ".join(f"{name}={old!r}, not {new!r}" for name, (old, new) in changed.items())
+        raise CheckpointError(
+            f"{checkpoints.folder} is of another version, whose size {run.config.size!r} has "
+            f"{said}. Load it with that version, or train again in a new --run-dir."
+        )
+
+
 def agent_of(config: RunConfig, worlds: Worlds) -> Agent:
     """The agent of a run."""
     return build_agent(
@@ -143,6 +165,7 @@ def agent_of(config: RunConfig, worlds: Worlds) -> Agent:
         updates=config.budget.updates,
         jacobian=config.jacobian,
         latent_error=config.latent_error,
+        settings=config.settings,
     )
 
 

@@ -54,6 +54,8 @@ class RunConfig:
     """Memory that experience may take; the oldest episodes make room for new ones."""
     jacobian: JacobianConfig = JacobianConfig()
     """How the loss term `jacobian` is measured, where the method has it."""
+    settings: tuple[str, ...] = ()
+    """Values of the size that are others in this run, each as `dotted.name=value`."""
     latent_error: LatentError = NONE
     """Added to what is filtered in training: while learning from replay, and while the behaviour
     collects."""
