@@ -44,7 +44,7 @@ def build_agent(
         ConfigError: no such method, size, behaviour or setting, or terms or parts that the
             method's model does not know.
     """
-    agent: Any = named("method", method.family, BUILDERS)(
+    agent = named("method", method.family, BUILDERS)(
         method,
         size,
         layout=layout,
@@ -56,7 +56,7 @@ def build_agent(
     if layout.image:
         agent = _with_pictures(agent)
     if settings:
-        agent = dataclasses.replace(agent, config=with_settings(agent.config, settings))
+        agent = _with_settings(agent, settings)
     if isinstance(agent, MrCom | dreamer.Dreamer | mamba.Mamba):
         options = {"jacobian": jacobian or JacobianConfig(), "latent_error": latent_error}
         return dataclasses.replace(agent, config=dataclasses.replace(agent.config, **options))
@@ -66,6 +66,10 @@ def build_agent(
             f"latent error {latent_error.text}, or choose mrcom, dreamer or mamba."
         )
     return agent
+
+
+def _with_settings(agent: Any, settings: Sequence[str]) -> Agent:
+    return dataclasses.replace(agent, config=with_settings(agent.config, settings))
 
 
 def _with_pictures(agent: Agent) -> Agent:

@@ -89,38 +89,39 @@ def with_settings(config: T, settings: Sequence[str]) -> T:
         name, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"setting {text!r} must be NAME=VALUE, such as model.units=64.")
-        known = dict(_values(config))
-        if name not in known:
+        if name not in (known := list(_names(config))):
             raise unknown("setting", name, known)
-        config = _replaced(config, name.split("."), _parsed(name, value, known[name]))
+        config = _replaced(config, name.split("."), name, value)
     return config
 
 
-def _values(config: Any, at: str = "") -> Iterator[tuple[str, Any]]:
+def _names(config: Any, at: str = "") -> Iterator[str]:
     for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
-            yield from _values(value, f"{at}{field.name}.")
-        else:
-            yield at + field.name, value
+        value, name = getattr(config, field.name), at + field.name
+        yield from _names(value, f"{name}.") if dataclasses.is_dataclass(value) else (name,)
 
 
-def _parsed(name: str, text: str, old: Any) -> Any:
+def _replaced(config: Any, path: Sequence[str], name: str, text: str) -> Any:
+    first, *rest = path
+    old = getattr(config, first)
+    if rest:
+        return dataclasses.replace(config, **{first: _replaced(old, rest, name, text)})
+    hint = typing.get_type_hints(type(config))[first]
+    return dataclasses.replace(config, **{first: _parsed(name, text, hint, old)})
+
+
+def _parsed(name: str, text: str, hint: Any, old: Any) -> Any:
+    if typing.get_origin(hint) is typing.Literal:
+        if text not in typing.get_args(hint):
+            raise unknown(name, text, typing.get_args(hint))
+        return text
+    wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
     kind = type(old)
-    if kind is bool and text in ("true", "false"):
-        return text == "true"
+    if kind not in wanted:
+        raise ConfigError(f"setting {name} cannot be written in a word; it stays {old!r}.")
     try:
-        if kind in (int, float, str):
-            return kind(text)
-    except ValueError:
-        pass
-    wanted = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind)
-    if wanted is None:
-        raise ConfigError(f"setting {name} cannot be written as a word; it stays {old!r}.")
-    raise ConfigError(f"setting {name}={text!r} must be {wanted}, such as {to_json(old)!r}.")
-
-
-def _replaced(config: Any, path: Sequence[str], value: Any) -> Any:
-    name, *rest = path
-    inner = _replaced(getattr(config, name), rest, value) if rest else value
-    return dataclasses.replace(config, **{name: inner})
+        return {"true": True, "false": False}[text] if kind is bool else kind(text)
+    except (ValueError, KeyError) as error:
+        raise ConfigError(
+            f"setting {name}={text!r} must be {wanted[kind]}, such as {to_json(old)!r}."
+        ) from error

@@ -1,0 +1,67 @@
+"""Values of a size are set by name on the command line, kept, and compared by every version."""
+
+import dataclasses
+
+import pytest
+
+from mrcom.cli.main import main, parse
+from mrcom.cli.train import config_of
+from mrcom.core.config import from_json, to_json
+from mrcom.train.checkpoint import Checkpoints
+from mrcom.train.log import Counters
+from mrcom.train.run import agent_of
+from mrcom.train.run_folder import create_run
+from mrcom.train.settings import RunConfig, training_worlds
+
+DEBUG = ["train", "--budget", "debug", "--bodies", "cheetah", "--prompt", "none"]
+
+
+def agent_with(*settings: str):
+    config = config_of(parse([*DEBUG, "--set", *settings]))
+    assert from_json(RunConfig, to_json(config)) == config, "the folder keeps them"
+    return agent_of(config, training_worlds(config))
+
+
+def test_the_agent_has_them_and_nothing_else_changes():
+    usual = config_of(parse(DEBUG))
+    usual = agent_of(usual, training_worlds(usual))
+    given = ("meta_state=bound", "behaviour.sac.slow_rate=0.5", "model.units=24")
+    config = agent_with(*given).config
+    assert config.meta_state == "bound" and config.behaviour.sac.slow_rate == 0.5
+    assert config.model.units == 24
+    model = dataclasses.replace(config.model, units=usual.config.model.units)
+    sac = dataclasses.replace(config.behaviour.sac, slow_rate=usual.config.behaviour.sac.slow_rate)
+    behaviour = dataclasses.replace(config.behaviour, sac=sac)
+    back = dataclasses.replace(config, model=model, behaviour=behaviour, meta_state="reweight")
+    assert back == usual.config
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("meta_stat=bound", "Unknown setting 'meta_stat'. Did you mean 'meta_state'?"),
+        ("model=x", "Unknown setting 'model'"),
+        ("model.units", "must be NAME=VALUE"),
+        ("model.units=many", "setting model.units='many' must be a whole number, such as 16."),
+        ("learning_rate=fast", "must be a number, such as"),
+        ("meta_state=bond", "Did you mean 'bound'?"),
+    ],
+)
+def test_what_cannot_be_set_is_refused_in_one_line(capsys, tmp_path, setting, said):
+    assert main([*DEBUG, "--run-dir", str(tmp_path / "run"), "--set", setting]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and said in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_size_that_meant_something_else_is_refused_naming_what(capsys, tmp_path):
+    config = config_of(parse(DEBUG))
+    folder = create_run(tmp_path / "run", config)
+    agent = to_json(agent_of(config, training_worlds(config)).config)
+    agent["model"]["units"] += 1
+    checkpoints = Checkpoints(folder.checkpoints)
+    meta = {"config": config, "agent": agent, "counters": Counters(), "phase": 0, "log_position": 0}
+    checkpoints.save(0, {}, meta=meta)
+    checkpoints.close()
+    assert main(["evaluate", str(folder.path)]) == 2
+    assert "whose size 'debug' has model.units=17, not 16" in capsys.readouterr().err
