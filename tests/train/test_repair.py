@@ -9,7 +9,7 @@ from toy import contents, toy_run
 
 from mrcom.cli.main import main
 from mrcom.core.errors import RunFolderError
-from mrcom.train import loop
+from mrcom.train import member
 from mrcom.train.checkpoint import Checkpoints
 from mrcom.train.repair import repair
 
@@ -93,7 +93,7 @@ def test_what_was_collected_after_the_last_checkpoint_is_no_damage(tmp_path, mon
     def cut(*args):
         raise Cut
 
-    monkeypatch.setattr(loop, "write_back", cut)
+    monkeypatch.setattr(member, "write_back", cut)
     with pytest.raises(Cut):
         toy_run(tmp_path / "run")
     (found,) = [finding for finding in repair(tmp_path / "run") if finding.name == "checkpoints"]

@@ -26,7 +26,7 @@ from mrcom.train.episodes import EpisodeFiles
 from mrcom.train.files import drop_leftovers
 from mrcom.train.learner import check_state
 from mrcom.train.log import Log
-from mrcom.train.run import Run, init_key, memory_said, prompts_for, restore
+from mrcom.train.run import Run, init_key, memory_said, prompts_for, restore, values_of
 from mrcom.train.run_folder import changes, write_config
 
 
@@ -68,7 +68,7 @@ class Member:
             run.state,
             meta={
                 "config": run.config,
-                "agent": getattr(run.agent, "config", {}),
+                "agent": values_of(run.agent),
                 "counters": run.counters,
                 "phase": run.phase,
                 "rounds": run.rounds,

@@ -144,13 +144,18 @@ def _check_agent(run: Run, checkpoints: Checkpoints, step: int | None) -> None:
     meta = checkpoints.read_meta(step)
     if "agent" not in meta:
         return  # written by an older version
-    here: Any = agent_of(from_json(RunConfig, meta["config"]), run.worlds)
-    if changed := difference(meta["agent"], to_json(here.config)):
+    here = agent_of(from_json(RunConfig, meta["config"]), run.worlds)
+    if changed := difference(meta["agent"], values_of(here)):
         said = ", ".join(f"{name}={old!r}, not {new!r}" for name, (old, new) in changed.items())
         raise CheckpointError(
             f"{checkpoints.folder} is of another version, whose size {run.config.size!r} has "
             f"{said}. Load it with that version, or train again in a new --run-dir."
         )
+
+
+def values_of(agent: Agent) -> dict[str, Any]:
+    """All values that decide what an agent is, sizes and rates, as plain JSON."""
+    return to_json(getattr(agent, "config", {}))
 
 
 def agent_of(config: RunConfig, worlds: Worlds) -> Agent:
