@@ -122,6 +122,17 @@ def test_a_checkpoint_alone_is_enough_to_act(demo, tmp_path):
     np.testing.assert_array_equal(alone.policy()(obs), run.policy()(obs))
 
 
+def test_policies_of_another_version_are_refused_with_what_to_do(demo, tmp_path, capsys):
+    run = shutil.copytree(demo, tmp_path / "run")
+    record = run / "adapted" / "adapted" / "0" / "record" / "metadata"
+    stored = json.loads(record.read_text())
+    stored["meta"]["config"]["gone"] = 1
+    record.write_text(json.dumps(stored))
+    assert main(["evaluate", str(run), "--budget", "debug"]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "made by another version" in said and "'gone'" in said and "adapt again" in said
+
+
 def test_the_behaviour_and_what_was_adapted_read_the_same_prompts(demo):
     run = mrcom.load(demo)
     found = contestants(run.run, run.targets)

@@ -12,7 +12,7 @@ from mrcom.agents.agent import dreaming
 from mrcom.agents.model_free import SIZES
 from mrcom.behaviour.policy import Actor, ActorConfig
 from mrcom.core.config import from_json, to_json
-from mrcom.core.errors import CheckpointError
+from mrcom.core.errors import CheckpointError, ConfigError
 from mrcom.core.rng import named_seed, root_key
 from mrcom.core.types import Masks, Prompt
 from mrcom.replay.prompts import choose_prompts
@@ -138,15 +138,22 @@ def adapted_record(run: Run, name: str) -> Record:
     """What a finished adaptation was made with.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: there is none, or one that another version made.
     """
-    meta = _folder(run, name).read_meta()
-    return Record(
-        config=from_json(AdaptConfig, meta["config"]),
-        targets=tuple(from_json(Scenario, value) for value in meta["targets"]),
-        amount=from_json(Amount, meta["amount"]),
-        seed=meta["seed"],
-    )
+    kept = _folder(run, name)
+    meta = kept.read_meta()
+    try:
+        return Record(
+            config=from_json(AdaptConfig, meta["config"]),
+            targets=tuple(from_json(Scenario, value) for value in meta["targets"]),
+            amount=from_json(Amount, meta["amount"]),
+            seed=meta["seed"],
+        )
+    except ConfigError as error:
+        raise CheckpointError(
+            f"{kept.folder} was made by another version ({error}) Move it out of the run's folder, "
+            f"and adapt again."
+        ) from error
 
 
 def same_adaptation(run: Run, record: Record) -> bool:
