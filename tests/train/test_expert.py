@@ -14,9 +14,19 @@ from mrcom.core.rng import root_key
 from mrcom.scenarios.scenario import Scenario
 from mrcom.scenarios.splits import Box
 from mrcom.simulate.herd import Herd
+from mrcom.train import expert_groups
 from mrcom.train.expert import train_expert
 from mrcom.train.expert_files import Progress, by_speed, load_checkpoint, save_checkpoint
-from mrcom.train.expert_groups import MIRRORS, ExpertConfig, Group, actor_of, hopper_stance
+from mrcom.train.expert_groups import (
+    MIRRORS,
+    ExpertConfig,
+    Group,
+    Stage,
+    actor_of,
+    hopper_stance,
+    settings_at,
+    stages_of,
+)
 from mrcom.train.expert_table import ExpertTable
 
 TINY = ExpertConfig(
@@ -46,6 +56,31 @@ def test_training_stops_resumes_and_leaves_usable_weights(tmp_path):
     last = lines_of(tmp_path / "run")[-1]
     assert (last["env_steps"], last["iterations"]) == (240, 3)
     assert read_expert(tmp_path / "run" / "latest.npz", "cheetah").record["env_steps"] == 240
+
+
+@pytest.mark.slow
+def test_settings_change_where_the_next_stage_begins_also_after_resuming(tmp_path, monkeypatch):
+    later = dataclasses.replace(TINY, group_size=4, episode_steps=500)
+    stages = {"cheetah": (Stage(0, TINY), Stage(120, later))}
+    monkeypatch.setattr(expert_groups, "STAGES", stages)
+    settings = {"run_dir": tmp_path / "run", "num_threads": 1}
+    for env_steps, resume in ((320, False), (480, True)):
+        train_expert("cheetah", env_steps=env_steps, resume=resume, **settings)
+    last = lines_of(tmp_path / "run")[-1]
+    # 80 steps an iteration until there are 160, then 160.
+    assert (last["env_steps"], last["iterations"]) == (480, 4)
+    monkeypatch.setattr(expert_groups, "STAGES", {"cheetah": stages["cheetah"][:1]})
+    with pytest.raises(CheckpointError, match=r"other settings.*later"):
+        train_expert("cheetah", env_steps=640, resume=True, **settings)
+
+
+def test_the_stages_of_the_experts_that_ship_calm_down():
+    for body in ("hopper", "walker", "cheetah"):
+        first, last = (settings_at(stages_of(body), steps) for steps in (0, 10**9))
+        assert last.ppo.min_log_std > first.ppo.min_log_std and last.assist == 0
+        assert last.ppo.hidden == first.ppo.hidden and last.episode_steps < first.episode_steps
+    assert settings_at(stages_of("hopper"), 6_900_000).assist == 0.5
+    assert stages_of("mine") == (Stage(0, ExpertConfig()),)
 
 
 def test_a_training_without_a_limit_is_refused(tmp_path):

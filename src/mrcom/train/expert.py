@@ -19,11 +19,14 @@ from mrcom.scenarios.bodies import body as body_named
 from mrcom.train.expert_files import ExpertFiles, Progress, load_checkpoint, save_checkpoint
 from mrcom.train.expert_groups import (
     ASSISTS,
-    DEFAULTS,
     MIRRORS,
     ExpertConfig,
+    Group,
+    Stage,
     actor_of,
     make_groups,
+    settings_at,
+    stages_of,
 )
 
 LOG_EVERY_S = 20.0
@@ -50,7 +53,7 @@ def train_expert(
         env_steps: stop after so many control steps, earlier calls counted in.
         seed: of weights, actions, scenarios and initial states.
         resume: continue from the folder's checkpoint; simulations start new episodes.
-        config: settings; None takes the body's defaults.
+        config: settings; None takes the body's own, which change in stages.
         num_threads: of the simulator; None takes all the process may use.
         report: called with every line of the log.
 
@@ -63,12 +66,13 @@ def train_expert(
     if seconds is None and env_steps is None:
         raise ConfigError("train_expert needs seconds or env_steps, or it would never stop.")
     body_named(body)
-    config = DEFAULTS.get(body, ExpertConfig()) if config is None else config
+    stages = stages_of(body) if config is None else (Stage(0, config),)
+    config = stages[0].config
     folder = pathlib.Path(run_dir)
     if (folder / "checkpoint.eqx").exists() and not resume:
         raise RunFolderError(f"{folder} already holds a training; resume it or choose another.")
     folder.mkdir(parents=True, exist_ok=True)
-    training = _Training(body, config, folder, seed, resume, num_threads)
+    training = _Training(body, stages, folder, seed, resume, num_threads)
     files = ExpertFiles(body, config.box, folder, training.head, num_threads, report)
     start = time.monotonic()
     earlier, due = training.progress.seconds, dict.fromkeys(("log", "evaluate", "save"), start)
@@ -102,15 +106,17 @@ class _Training:
     def __init__(
         self,
         body: str,
-        config: ExpertConfig,
+        stages: tuple[Stage, ...],
         folder: pathlib.Path,
         seed: int,
         resume: bool,
         num_threads: int | None,
     ):
         embodiment = body_named(body)
-        self._body, self._config = body, config
+        self._body, self._stages, self._seed, self._threads = body, stages, seed, num_threads
+        config, later = stages[0].config, stages[1:]
         self.head = {"body": body, "seed": seed, "config": to_json(config)}
+        self.head |= {"later": to_json(later)} if later else {}
         self._keys = named_keys(root_key(seed), "init", "act", "update")
         self.state = init_ppo(
             config.ppo,
@@ -122,12 +128,17 @@ class _Training:
         self.progress = Progress()
         if resume:
             self.state, self.progress = load_checkpoint(folder, self.state, self.head)
-        self._groups = make_groups(body, config, seed, self.progress.iterations, num_threads)
+        self._config: ExpertConfig | None = None
+        self._groups: list[Group] = []
         self._finished: list[tuple[float, float]] = []
 
     def iterate(self) -> dict[str, float]:
         """One horizon of every simulation and the update on it; what to watch."""
-        progress, config = self.progress, self._config
+        progress = self.progress
+        config = settings_at(self._stages, progress.env_steps)
+        if config != self._config:
+            given = self._seed, progress.iterations, self._threads
+            self._config, self._groups = config, make_groups(self._body, config, *given)
         assist = ASSISTS.get(self._body)
         weight = config.assist * max(0.0, 1 - progress.env_steps / config.assist_steps)
         key = jax.random.fold_in(self._keys.act, progress.iterations)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -91,13 +91,55 @@ def hopper_stance(obs: Float[np.ndarray, "N O"]) -> Float[np.ndarray, " N"]:
 # by height alone it learns to rock on its back and never leaves that.
 ASSISTS: dict[str, Assist] = {"hopper": hopper_stance}
 
-DEFAULTS: dict[str, ExpertConfig] = {
-    "hopper": ExpertConfig(
-        PPOConfig(entropy=4e-3, initial_log_std=0.0), assist=1.0, assist_steps=6e6
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """Settings from some number of environment steps on."""
+
+    start: int
+    """The number."""
+    config: ExpertConfig
+    """The settings; sizes of networks are those of the first stage."""
+
+
+def _later(start: int, first: ExpertConfig, *, ppo: dict[str, float], **changes: Any) -> Stage:
+    learner = dataclasses.replace(first.ppo, **ppo)
+    return Stage(start, dataclasses.replace(first, ppo=learner, **changes))
+
+
+def _calm(start: int, min_log_std: float, episode_steps: int, first: ExpertConfig) -> Stage:
+    ppo = {"entropy": 5e-4, "min_log_std": min_log_std}
+    sizes = {"group_size": 64, "episode_steps": episode_steps}
+    return _later(start, first, ppo=ppo, assist=0.0, **sizes)
+
+
+_FIRST = ExpertConfig()
+_HOPPER = ExpertConfig(PPOConfig(entropy=4e-3, initial_log_std=0.0), assist=1.0, assist_steps=6e6)
+STAGES: dict[str, tuple[Stage, ...]] = {
+    "hopper": (
+        Stage(0, _HOPPER),
+        _later(6_900_000, _HOPPER, ppo={"entropy": 0.0}, assist=0.5, assist_steps=1e12),
+        _later(9_500_000, _HOPPER, ppo={"entropy": 5e-4, "min_log_std": -1.3}, assist_steps=16e6),
+        _calm(10_900_000, -1.6, 500, _HOPPER),
     ),
-    "walker": ExpertConfig(),
-    "cheetah": ExpertConfig(),
+    "walker": (
+        Stage(0, _FIRST),
+        _later(6_060_000, _FIRST, ppo={}, episode_steps=300),
+        _calm(6_500_000, -1.9, 300, _FIRST),
+    ),
+    "cheetah": (Stage(0, _FIRST), _calm(8_500_000, -1.9, 500, _FIRST)),
 }
+"""How the experts that ship were trained."""
+
+
+def stages_of(body: str) -> tuple[Stage, ...]:
+    """Those of a body; one with the defaults for yours."""
+    return STAGES.get(body, (Stage(0, _FIRST),))
+
+
+def settings_at(stages: Sequence[Stage], env_steps: int) -> ExpertConfig:
+    """The settings after so many environment steps."""
+    return [stage.config for stage in stages if stage.start <= env_steps][-1]
 
 
 @dataclasses.dataclass(frozen=True)
