@@ -68,7 +68,8 @@ def _said_of(model):
 @pytest.mark.parametrize("name", BODY_NAMES)
 def test_every_option_equals_the_suites(name):
     theirs, ours = suite.load(name).physics.model, compile_model(Scenario(name))
-    assert ours.stat.meaninertia == theirs.stat.meaninertia
+    # A sum whose last bit depends on the build of the simulator.
+    np.testing.assert_allclose(ours.stat.meaninertia, theirs.stat.meaninertia, rtol=1e-14)
     assert ours.opt.disableflags == theirs.opt.disableflags | LEAN
     compared = 0
     for field in dir(ours.opt):
