@@ -19,11 +19,12 @@ from mrcom.train.learner import check_finite
 from mrcom.train.loop import train_population
 from mrcom.train.population import (
     Population,
+    create_population,
     folder_of,
     joined,
-    new_population,
     open_population,
     parts,
+    with_seeds,
 )
 from mrcom.train.run_folder import RunFolder
 
@@ -32,9 +33,9 @@ ONE = dataclasses.replace(CONFIG, budget=dataclasses.replace(CONFIG.budget, upda
 
 
 def together(path, configs=None, **options):
+    resume, configs = configs is not None, configs or with_seeds(ONE, SEEDS)
     with toys():
-        configs = new_population(path, ONE, SEEDS) if configs is None else configs
-        return train_population(configs, path, **{"save_every": 7, **options})
+        return train_population(configs, path, resume=resume, **{"save_every": 7, **options})
 
 
 @pytest.mark.parametrize("side_by_side", [False, True], ids=["in turn", "side by side"])
@@ -106,7 +107,7 @@ def test_going_on_gives_the_same_bits_wherever_it_was_cut(tmp_path, monkeypatch,
 
 
 def test_a_run_that_never_began_begins(tmp_path):
-    configs = new_population(tmp_path / "all", ONE, 2)
+    create_population(tmp_path / "all", configs := with_seeds(ONE, 2))
     toy_run(folder_of(tmp_path / "all", configs[0]), configs[0])
     together(tmp_path / "all", open_population(tmp_path / "all"))
     states = [contents(folder_of(tmp_path / "all", config)) for config in configs]
@@ -123,16 +124,16 @@ def test_what_cannot_be_is_refused_in_one_line(tmp_path, capsys):
     asked = ["train", "--budget", "debug", "--bodies", "hopper", "--run-dir", str(tmp_path / "a")]
     assert main([*asked, "--seeds", "0"]) == 2
     assert "--seeds 0 must be at least 1" in capsys.readouterr().err
-    new_population(tmp_path / "a", ONE, 2)
+    create_population(tmp_path / "a", with_seeds(ONE, 2))
     with pytest.raises(RunFolderError, match="exists already"):
-        new_population(tmp_path / "a", ONE, 2)
+        together(tmp_path / "a")
     for more in (["--seeds", "3"], ["--seed", "9"]):
         assert main(["train", "--resume", str(tmp_path / "a"), *more]) == 2
         said = capsys.readouterr().err
         assert said.count("\n") == 1 and "2 runs from seed 3 on" in said
     with pytest.raises(ConfigError, match="each of 3 runs needs"):
         together(tmp_path / "b", memory_limit=1e-9)
-    assert not folder_of(tmp_path / "b", ONE).exists()
+    assert not (tmp_path / "b").exists()
     (RunFolder(tmp_path / "a").path / "population.json").write_text("{")
     assert main(["train", "--resume", str(tmp_path / "a")]) == 2
     assert "cannot be read" in capsys.readouterr().err

@@ -189,7 +189,7 @@ def train_or_resume(options: Any, name: str) -> "list[Run]":
     from mrcom.core.config import from_json
     from mrcom.core.errors import ConfigError
     from mrcom.train.loop import train, train_population
-    from mrcom.train.population import is_population, new_population, open_population
+    from mrcom.train.population import is_population, open_population, with_seeds
     from mrcom.train.run_folder import open_run
     from mrcom.train.settings import RunConfig
 
@@ -209,11 +209,10 @@ def train_or_resume(options: Any, name: str) -> "list[Run]":
         options = dataclasses.replace(options, seed=0) if several else options
         configs = [_changed(config, options) for config in begun]
     else:
-        several, config = options.seeds > 1, config_of(options)
-        configs = new_population(path, config, options.seeds) if several else [config]
+        several, configs = options.seeds > 1, with_seeds(config_of(options), options.seeds)
     how = {name: getattr(options, name) for name in ("save_every", "memory_limit", "allow_change")}
     if several:
-        return train_population(configs, path, **how)
+        return train_population(configs, path, resume=resume, **how)
     return [train(configs[0], path, resume=resume, **how)]
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from mrcom.core.types import Batch
 from mrcom.replay.windows import Windows
 from mrcom.train.learner import check_finite, run_updates, scalars, stored
 from mrcom.train.member import Member, Stop, checkpoints_of, collect, join
-from mrcom.train.population import folder_of, joined, learner_of, parts
+from mrcom.train.population import create_population, folder_of, joined, learner_of, parts
 from mrcom.train.run import Run, begin, check_memory
 from mrcom.train.run_folder import RunFolder, create_run, locked
 from mrcom.train.settings import CHANGEABLE, RunConfig, may_change
@@ -58,13 +58,14 @@ def train(
     """
     options = {"save_every": save_every, "memory_limit": memory_limit, "allow_change": allow_change}
     folders = {run_dir: (config, resume)}
-    return _train(folders, place=run_dir, **options)[0]
+    return _train(folders, None, place=run_dir, **options)[0]
 
 
 def train_population(
     configs: Sequence[RunConfig],
     path: pathlib.Path,
     *,
+    resume: bool = False,
     save_every: int = SAVE_EVERY,
     memory_limit: float | None = None,
     allow_change: Sequence[str] = (),
@@ -72,8 +73,8 @@ def train_population(
     """Train several runs that differ in their seeds alone, each update of all in one program.
 
     Each run has a folder of its own in `path`, as if it had been trained alone, and the same
-    numbers but for rounding. A folder that is there already is gone on with, from the newest
-    checkpoint that all have.
+    numbers but for rounding. With `resume` those that are there already are gone on with, from
+    the newest checkpoint that all have.
 
     Args, raises: as `train`.
     """
@@ -82,11 +83,13 @@ def train_population(
         for one in configs
     }
     options = {"save_every": save_every, "memory_limit": memory_limit, "allow_change": allow_change}
-    return _train(folders, place=path, **options)
+    create = None if resume else lambda: create_population(path, configs)
+    return _train(folders, create, place=path, **options)
 
 
 def _train(
     folders: dict[pathlib.Path, tuple[RunConfig, bool]],
+    create: Callable[[], None] | None,
     *,
     place: pathlib.Path,
     save_every: int,
@@ -98,6 +101,8 @@ def _train(
     given = {"allowed": may_change(allow_change), "changeable": CHANGEABLE}
     runs = [begin(config, RunFolder(path)) for path, (config, _) in folders.items()]
     check_memory(runs, memory_limit)
+    if create is not None:  # nothing is left behind by what was refused before
+        create()
     for path, (config, resume) in folders.items():
         create_run(path, config, resume=resume, **given)
     with contextlib.ExitStack() as stack:

@@ -73,16 +73,20 @@ def folder_of(path: pathlib.Path, config: RunConfig) -> pathlib.Path:
     return path / f"seed-{config.seed}"
 
 
-def new_population(path: pathlib.Path, config: RunConfig, num: int) -> list[RunConfig]:
-    """A folder for so many runs, with the configuration's seed and the next ones.
+def with_seeds(config: RunConfig, num: int) -> list[RunConfig]:
+    """So many configurations, with the given one's seed and the next ones."""
+    return [dataclasses.replace(config, seed=config.seed + n) for n in range(num)]
+
+
+def create_population(path: pathlib.Path, configs: Sequence[RunConfig]) -> None:
+    """A folder for runs that differ in their seeds alone.
 
     Raises:
         RunFolderError: it exists, or cannot be written.
     """
     check_new(path)
-    seeds = [config.seed + n for n in range(num)]
-    write_json(path / RECORD, {"config": config, "seeds": seeds})
-    return [dataclasses.replace(config, seed=seed) for seed in seeds]
+    seeds = [config.seed for config in configs]
+    write_json(path / RECORD, {"config": configs[0], "seeds": seeds})
 
 
 def is_population(path: pathlib.Path) -> bool:
