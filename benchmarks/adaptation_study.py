@@ -13,38 +13,44 @@ import argparse
 import dataclasses
 import pathlib
 import shutil
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from mrcom.core.progress import SilentBar
 from mrcom.evaluate.judge import Trial
 from mrcom.train.adapt_config import AdaptConfig
-from mrcom.train.adaptation import ADAPTED, CONTROL, adapt_run, adaptation, targets_of_run
+from mrcom.train.adaptation import CONTROL, adapt_run, adaptation, targets_of_run
 from mrcom.train.contestants import contestants
 from mrcom.train.log import read_log
-from mrcom.train.run import open_trained
+from mrcom.train.run import Run, open_trained
 from mrcom.train.run_folder import RunFolder
 
 
-def _sac(**changes: float) -> AdaptConfig:
-    return dataclasses.replace(ADAPTED, sac=dataclasses.replace(ADAPTED.sac, **changes))
+def _with(run: Run, **changes: Any) -> AdaptConfig:
+    return dataclasses.replace(adaptation(run), **changes)
 
 
-_WAYS = {
-    "default": ADAPTED,
-    "anchor-0.05": _sac(anchor=0.05),
-    "anchor-0.8": _sac(anchor=0.8),
-    "anchor_step-1": dataclasses.replace(ADAPTED, anchor_step=1.0),
-    "real_share-1": dataclasses.replace(ADAPTED, real_share=1.0),
-    "last_horizon-1": dataclasses.replace(ADAPTED, last_horizon=1),
-    "last_horizon-15": dataclasses.replace(ADAPTED, last_horizon=15),
-    "discount-0.99": _sac(discount=0.99),
-    "scratch": adaptation("scratch", policy_init="scratch"),
-    "imagination": adaptation("imagination", policy_init="behaviour", learner="imagination"),
-    "finetune": adaptation("finetune", policy_init="behaviour", model="finetune"),
-    "sac": CONTROL,
+def _with_sac(run: Run, **changes: float) -> AdaptConfig:
+    return _with(run, sac=dataclasses.replace(adaptation(run).sac, **changes))
+
+
+WAYS: dict[str, Callable[[Run], AdaptConfig]] = {
+    "default": adaptation,
+    "anchor-0.02": lambda run: _with_sac(run, anchor=0.02),
+    "anchor-0.4": lambda run: _with_sac(run, anchor=0.4),
+    "anchor_step-1": lambda run: _with(run, anchor_step=1.0),
+    "actor_rate-1e-4": lambda run: _with_sac(run, actor_rate=1e-4),
+    "slow_rate-0.05": lambda run: _with_sac(run, slow_rate=0.05),
+    "real_share-1": lambda run: _with(run, real_share=1.0),
+    "last_horizon-1": lambda run: _with(run, last_horizon=1),
+    "last_horizon-15": lambda run: _with(run, last_horizon=15),
+    "scratch": lambda run: adaptation(run, policy_init="scratch"),
+    "imagination": lambda run: adaptation(run, learner="imagination"),
+    "finetune": lambda run: adaptation(run, model="finetune"),
+    "sac": lambda run: CONTROL,
 }
-WAYS = {name: dataclasses.replace(config, name=name) for name, config in _WAYS.items()}
 """The default, the default with one choice another, and the control."""
 
 
@@ -66,7 +72,7 @@ def study(folder: pathlib.Path, out: pathlib.Path, seed: int, names: list[str]) 
 
     judge("behaviour")
     for name in names:
-        adapt_run(run, WAYS[name], budget, seed=seed)
+        adapt_run(run, dataclasses.replace(WAYS[name](run), name=name), budget, seed=seed)
         for line in read_log(run.folder.metrics_file):
             if line["stage"] == name:
                 earned = [line[f"return/{one.body}/{one.hash}"] for one in scenarios]

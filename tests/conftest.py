@@ -1,6 +1,7 @@
 """Habits of every test: shapes and types are checked, nothing broadcasts by accident."""
 
 import gc
+import importlib.metadata
 import os
 import pathlib
 import tempfile
@@ -13,6 +14,11 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 
 # Nothing here runs long: optimising a program takes more time than an optimised one saves.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+if "XLA_FLAGS" not in os.environ:
+    os.environ["XLA_FLAGS"] = "--xla_cpu_parallel_codegen_split_count=1"
+    if importlib.metadata.version("jaxlib").startswith("0.10."):
+        # The older emitters, which later versions have not got, compile in less time.
+        os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 
 import jax
 import pytest

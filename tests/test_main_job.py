@@ -22,7 +22,7 @@ from mrcom.core.rng import root_key
 from mrcom.evaluate.scores import read_scores
 from mrcom.scenarios.splits import split
 from mrcom.train import adapt, loop, member
-from mrcom.train.checkpoint import Checkpoints
+from mrcom.train.checkpoint import RECORD, Checkpoints
 from mrcom.train.contestants import contestants
 from mrcom.train.log import Counters, read_log
 from mrcom.train.run import begin, open_trained, restore
@@ -124,7 +124,7 @@ def test_a_checkpoint_alone_is_enough_to_act(demo, tmp_path):
 
 def test_policies_of_another_version_are_refused_with_what_to_do(demo, tmp_path, capsys):
     run = shutil.copytree(demo, tmp_path / "run")
-    record = run / "adapted" / "adapted" / "0" / "record" / "metadata"
+    record = run / "adapted" / "adapted" / "0" / RECORD
     stored = json.loads(record.read_text())
     stored["meta"]["config"]["gone"] = 1
     record.write_text(json.dumps(stored))

@@ -11,10 +11,11 @@ from mrcom.core.types import Batch, Layout, Masks
 LAYOUT = Layout(("long", "short"), 5, 3)
 
 
-def agent(method: Method = MRCOM, behaviour: str | None = None):
+def agent(method: Method = MRCOM, behaviour: str | None = None, **options):
     if method.family == "mrcom" and behaviour is None:
         behaviour = "imagination"
-    return build_agent(method, "debug", layout=LAYOUT, num_scenarios=6, behaviour=behaviour)
+    options |= {"layout": LAYOUT, "num_scenarios": 6, "behaviour": behaviour}
+    return build_agent(method, "debug", **options)
 
 
 def batch(windows, seed: int = 0) -> Batch:

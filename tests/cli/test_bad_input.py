@@ -9,7 +9,7 @@ import pytest
 
 from mrcom.cli.main import main
 from mrcom.cli.train import Train, config_of
-from mrcom.train.checkpoint import Checkpoints
+from mrcom.train.checkpoint import RECORD, Checkpoints
 from mrcom.train.log import Counters
 from mrcom.train.run_folder import create_run
 
@@ -148,7 +148,7 @@ def test_a_checkpoint_of_another_shape(capsys, run_dir):
 
 
 def test_a_checkpoint_of_another_version(capsys, run_dir):
-    path = run_dir / "checkpoints" / "0" / "record" / "metadata"
+    path = run_dir / "checkpoints" / "0" / RECORD
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99, "mrcom": "9.9"}))
     assert "format 99, written by mrcom 9.9" in failure(capsys, "adapt", str(run_dir))
 

@@ -11,7 +11,8 @@ from mrcom.core.errors import ConfigError
 from mrcom.evaluate import robustness
 from mrcom.evaluate.robustness import Cell
 from mrcom.evaluate.scores import read_records
-from mrcom.train.adaptation import adapt_run, adaptation
+from mrcom.train.adapt_config import AdaptConfig
+from mrcom.train.adaptation import adapt_run
 from mrcom.train.run import begin
 from mrcom.train.run_folder import RunFolder
 
@@ -28,7 +29,7 @@ def test_the_loss_term_of_pictures_can_be_left_out_where_there_are_vectors_too()
 
 def test_what_reads_vectors_is_refused_where_there_are_none(tmp_path):
     run = begin(config_of(dataclasses.replace(SEEING, inputs="images")), RunFolder(tmp_path))
-    reads = adaptation("adapted", policy_init="scratch", reads="observation")
+    reads = AdaptConfig(policy_init="scratch", reads="observation")
     with pytest.raises(ConfigError, match="no vectors to read"):
         adapt_run(run, reads, run.config.budget, seed=0)
 

@@ -17,7 +17,7 @@ from mrcom.cli.train import Train, config_of
 from mrcom.core.rng import root_key
 from mrcom.report import comparison
 from mrcom.scenarios.splits import split
-from mrcom.train.adaptation import ADAPTED, CONTROL
+from mrcom.train.adaptation import CONTROL, adaptation
 from mrcom.train.adapted import policy_size
 from mrcom.train.collect import Experience
 from mrcom.train.log import Counters
@@ -92,7 +92,7 @@ def test_the_control_from_scratch_is_the_same_in_every_methods_runs():
             SEEN,
             Counters(),
         )
-        sizes[method.name] = [policy_size(run, chosen) for chosen in (ADAPTED, CONTROL)]
+        sizes[method.name] = [policy_size(run, chosen) for chosen in (adaptation(run), CONTROL)]
     (ours, control), (theirs, same) = sizes.values()
     assert control == same == ours != theirs
 

@@ -3,6 +3,7 @@
 import dataclasses
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from mrcom.agents.build import build_agent
 from mrcom.agents.mrcom import MRCOM
 from mrcom.agents.presets import budget
-from mrcom.behaviour.sac import SACConfig
+from mrcom.behaviour.sac import SACConfig, init_sac
 from mrcom.core.errors import ConfigError
 from mrcom.core.rng import root_key
 from mrcom.core.types import Layout
@@ -55,6 +56,29 @@ def test_a_better_episode_loosens_the_anchor_and_another_tightens_it_by_the_squa
     better = learner.judged(learnt, learnt.actor, better=True)
     assert float(better.anchor) == pytest.approx(0.2 / 3)
     assert eqx.tree_equal(better.actor, learnt.actor)
+
+
+@pytest.mark.parametrize("behaviour", ["sac", "imagination"])
+def test_critics_go_on_from_those_that_sac_learnt_in_training(behaviour):
+    agent = build_agent(
+        MRCOM, "debug", layout=Layout(("one",), F, A), num_scenarios=1, behaviour=behaviour
+    )
+    state, width = agent.init(root_key(0)), agent.model_config.feature
+    learner = SacLearner(agent, CONFIG, Shown("feature", observe_reward=False))
+    given, learnt = agent.sac(state), learner.begin(state, width, key=root_key(1))
+    assert eqx.tree_equal(learnt.actor, agent.actor(state))
+    new = init_sac(width, A, SAC, key=root_key(1))
+    if behaviour == "imagination":
+        assert given is None and eqx.tree_equal(learnt.critics, new.critics)
+        return
+    # Slow copies lag behind in training, and do so here.
+    given = eqx.tree_at(lambda s: s.slow, given, jax.tree.map(lambda leaf: leaf + 1, given.slow))
+    state = eqx.tree_at(lambda s: s.behaviour.sac, state, given)
+    learnt = learner.begin(state, width, key=root_key(1))
+    assert eqx.tree_equal((learnt.critics, learnt.slow), (given.critics, given.slow))
+    scratch = dataclasses.replace(CONFIG, policy_init="scratch")
+    nothing = dataclasses.replace(learner, config=scratch).begin(state, width, key=root_key(1))
+    assert eqx.tree_equal(nothing.critics, new.critics)
 
 
 def test_a_policy_from_nothing_goes_on_whatever_it_earned(agent):

@@ -13,7 +13,7 @@ from jaxtyping import Array
 
 from mrcom.core.errors import CheckpointError, RunFolderError
 from mrcom.core.rng import named_generator, root_key
-from mrcom.train.checkpoint import Checkpoints
+from mrcom.train.checkpoint import RECORD, Checkpoints
 
 # A read that fails leaves the storage library's event loop to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -137,11 +137,16 @@ def test_missing_arrays_are_refused(saved):
 
 
 def test_another_format_is_refused_with_both_versions(saved):
-    path = saved.folder / "1" / "record" / "metadata"
+    path = saved.folder / "1" / RECORD
     record = json.loads(path.read_text())
     path.write_text(json.dumps(record | {"format": 99, "mrcom": "9.9"}))
     with pytest.raises(CheckpointError, match=r"format 99.*9\.9.*format 1 only"):
         saved.restore(learner())
+
+
+def test_the_record_of_an_older_version_is_read_under_its_name(saved):
+    (path := saved.folder / "1" / RECORD).rename(path.with_name("metadata"))
+    assert saved.restore(learner()).step == 1
 
 
 def test_no_checkpoint_and_no_such_step_are_refused(saved, tmp_path):
@@ -165,7 +170,7 @@ def test_a_torn_file_is_refused_in_one_line(saved, part):
 
 
 def test_a_changed_number_is_noticed(saved):
-    path = saved.folder / "1" / "record" / "metadata"
+    path = saved.folder / "1" / RECORD
     record = json.loads(path.read_text())
     record["arrays"]["state"][".updates"]["checksum"] += 1
     path.write_text(json.dumps(record))

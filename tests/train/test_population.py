@@ -1,6 +1,7 @@
 """Runs that learn together have the numbers, and the folders, of runs that learn alone."""
 
 import dataclasses
+import json
 
 import equinox as eqx
 import jax
@@ -10,21 +11,26 @@ import pytest
 from toy import CONFIG, contents, toy_run, toys
 
 from agents.small_agents import agent, batch
+from mrcom.agents.cadm import CADM
+from mrcom.agents.dreamer import DREAMER
+from mrcom.agents.mamba import MAMBA
 from mrcom.agents.model_free import SAC
+from mrcom.agents.mrcom import MRCOM
 from mrcom.cli.main import main
+from mrcom.core.config import differing
 from mrcom.core.errors import ConfigError, RunFolderError, TrainingDivergedError
 from mrcom.core.rng import root_key
 from mrcom.train import member
 from mrcom.train.learner import check_finite
 from mrcom.train.loop import train_population
 from mrcom.train.population import (
-    Population,
     create_population,
     folder_of,
     joined,
+    learner_of,
     open_population,
     parts,
-    with_seeds,
+    variants,
 )
 from mrcom.train.run_folder import RunFolder
 
@@ -33,28 +39,62 @@ ONE = dataclasses.replace(CONFIG, budget=dataclasses.replace(CONFIG.budget, upda
 
 
 def together(path, configs=None, **options):
-    resume, configs = configs is not None, configs or with_seeds(ONE, SEEDS)
+    resume, configs = configs is not None, configs or variants(ONE, SEEDS)
     with toys():
         return train_population(configs, path, resume=resume, **{"save_every": 7, **options})
 
 
-@pytest.mark.parametrize("side_by_side", [False, True], ids=["in turn", "side by side"])
-def test_an_update_of_several_runs_is_that_of_each(side_by_side):
-    one = agent(SAC)
-    batches = [batch(one.windows, seed) for seed in range(SEEDS)]
-    states = [one.init(root_key(seed)) for seed in range(SEEDS)]
-    keys = [jax.random.fold_in(root_key(seed), 7) for seed in range(SEEDS)]
+def agree(agents, side_by_side):
+    """Nothing where one update of all runs leaves each as its own update does."""
+    batches = [batch(agents[0].windows, seed) for seed in range(len(agents))]
+    states = [one.init(root_key(seed)) for seed, one in enumerate(agents)]
+    keys = [jax.random.fold_in(root_key(seed), 7) for seed in range(len(agents))]
     # Updates take the memory of the states that they are given.
     copy = lambda tree: jax.tree.map(lambda x: jnp.copy(x) if eqx.is_array(x) else x, tree)
     given = copy(joined(states)), joined(batches), joined(keys)
-    after, metrics = Population(one, side_by_side).update(*given)
-    found = zip(parts(after, SEEDS), parts(metrics, SEEDS), strict=True)
-    for state, row, key, (own, said) in zip(states, batches, keys, found, strict=True):
+    learner = dataclasses.replace(learner_of(agents), side_by_side=side_by_side)
+    after, metrics = learner.update(*given)
+    found = zip(parts(after, len(agents)), parts(metrics, len(agents)), strict=True)
+    for one, state, row, key, own in zip(agents, states, batches, keys, found, strict=True):
         alone, about = one.update(copy(state), row, key)
         for name, value in about.items():
-            np.testing.assert_allclose(said[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
+            np.testing.assert_allclose(own[1][name], value, rtol=1e-3, atol=1e-4, err_msg=name)
         close = lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
-        jax.tree.map(close, *(eqx.filter(s, eqx.is_inexact_array) for s in (own, alone)))
+        jax.tree.map(close, *(eqx.filter(s, eqx.is_inexact_array) for s in (own[0], alone)))
+
+
+@pytest.mark.parametrize("side_by_side", [False, True], ids=["in turn", "side by side"])
+def test_an_update_of_several_runs_is_that_of_each(side_by_side):
+    agree([agent(SAC)] * SEEDS, side_by_side)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        (SAC, ["sac.actor_rate=0.1,0.01"]),
+        (SAC, ["sac.discount=0.5,0.9", "imitation=2,1"]),
+        (MRCOM, ["learning_rate=0.1,0.001", "weights.reward=3,1", "kl_aux.rep=0.1,0.2"]),
+        (DREAMER, ["optimizer.learning_rate=0.1,0.001", "weights.actor=3,1"]),
+        (MAMBA, ["model_rates.learning_rate=0.1,0.001", "weights.critic=3,1"]),
+        (CADM, ["learning_rate=0.1,0.001"]),
+    ],
+    ids=lambda given: getattr(given, "name", None),
+)
+def test_runs_may_differ_in_numbers(method, settings):
+    config = dataclasses.replace(ONE, settings=tuple(settings))
+    both = [variants(config, 1)[n] for n in (0, -1)]
+    first, last = agents = [agent(method, settings=one.settings) for one in both]
+    apart = differing(first, last)
+    assert len(apart) == len(settings), apart
+    agree(agents, side_by_side=False)
+
+
+@pytest.mark.parametrize("setting", ["model.units=8,16", "meta_state=bound,reweight"])
+def test_what_decides_what_is_computed_is_the_same_for_all(tmp_path, setting):
+    config = dataclasses.replace(ONE, settings=(setting,))
+    with pytest.raises(ConfigError, match=f"not in {setting.split('=')[0]}, .* one by one"):
+        train_population(variants(config, 1), tmp_path / "all")
+    assert not (tmp_path / "all").exists()
 
 
 @pytest.mark.parametrize("draw", [jax.random.normal, jax.random.bits, jax.random.uniform])
@@ -79,6 +119,17 @@ def test_each_has_the_folder_of_a_run_alone(tmp_path):
         for line, same in zip(one["log"], other["log"], strict=True):
             assert line.pop("stage") == same.pop("stage")
             assert line == pytest.approx(same, rel=1e-4)
+
+
+def test_the_doctor_sees_every_run_of_a_folder(tmp_path, capsys):
+    together(path := tmp_path / "all")
+    assert main(["doctor", str(path), "--json"]) == 0
+    names = [check["name"] for check in json.loads(capsys.readouterr().out)["checks"]]
+    folders = [folder_of(path, config).name for config in open_population(path)]
+    assert {name.split()[0] for name in names} == set(folders)
+    (path / folders[1] / "metrics.jsonl").write_text("nonsense\n{}\n")
+    assert main(["doctor", str(path)]) == 2
+    assert f"broken: {folders[1]} metrics.jsonl\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("cut", [4, 11, 99])
@@ -107,7 +158,7 @@ def test_going_on_gives_the_same_bits_wherever_it_was_cut(tmp_path, monkeypatch,
 
 
 def test_a_run_that_never_began_begins(tmp_path):
-    create_population(tmp_path / "all", configs := with_seeds(ONE, 2))
+    create_population(tmp_path / "all", configs := variants(ONE, 2))
     toy_run(folder_of(tmp_path / "all", configs[0]), configs[0])
     together(tmp_path / "all", open_population(tmp_path / "all"))
     states = [contents(folder_of(tmp_path / "all", config)) for config in configs]
@@ -124,7 +175,7 @@ def test_what_cannot_be_is_refused_in_one_line(tmp_path, capsys):
     asked = ["train", "--budget", "debug", "--bodies", "hopper", "--run-dir", str(tmp_path / "a")]
     assert main([*asked, "--seeds", "0"]) == 2
     assert "--seeds 0 must be at least 1" in capsys.readouterr().err
-    create_population(tmp_path / "a", with_seeds(ONE, 2))
+    create_population(tmp_path / "a", variants(ONE, 2))
     with pytest.raises(RunFolderError, match="exists already"):
         together(tmp_path / "a")
     for more in (["--seeds", "3"], ["--seed", "9"]):

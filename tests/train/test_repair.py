@@ -10,7 +10,7 @@ from toy import contents, toy_run
 from mrcom.cli.main import main
 from mrcom.core.errors import RunFolderError
 from mrcom.train import member
-from mrcom.train.checkpoint import Checkpoints
+from mrcom.train.checkpoint import RECORD, Checkpoints
 from mrcom.train.repair import repair
 
 # A read that fails leaves the storage library's event loop to the garbage collector.
@@ -68,7 +68,7 @@ def test_a_lost_configuration_is_written_anew_from_the_newest_checkpoint(run, wh
 
 def test_a_damaged_checkpoint_is_moved_aside_and_the_one_before_counts(run, whole):
     steps = Checkpoints(run / "checkpoints").steps()
-    (run / "checkpoints" / str(steps[-1]) / "record" / "metadata").write_text("{")
+    (run / "checkpoints" / str(steps[-1]) / RECORD).write_text("{")
     assert states(run)[f"checkpoints/{steps[-1]}"] == "mended"
     assert (run / "broken" / f"checkpoints-{steps[-1]}" / "arrays").is_dir()
     assert Checkpoints(run / "checkpoints").steps() == steps[:-1]

@@ -18,7 +18,7 @@ from toy import LOG, contents, toy_run
 from mrcom.cli.main import main
 from mrcom.core.errors import CheckpointError, ConfigError, RunFolderError, Stopped
 from mrcom.train import files, loop, member
-from mrcom.train.checkpoint import Checkpoints
+from mrcom.train.checkpoint import RECORD, Checkpoints
 from mrcom.train.log import read_log
 from mrcom.train.repair import repair
 from mrcom.train.run_folder import locked, open_run
@@ -277,7 +277,7 @@ def test_a_run_whose_experience_lies_in_its_checkpoint_is_not_trained_further(
     with pytest.raises(Cut):
         toy_run(tmp_path / "run")
     kept = Checkpoints(tmp_path / "run" / "checkpoints")
-    newest = kept.path(kept.steps()[-1]) / "record" / "metadata"
+    newest = kept.path(kept.steps()[-1]) / RECORD
     record = json.loads(newest.read_text())
     del record["meta"]["rounds"]
     newest.write_text(json.dumps(record))

@@ -15,7 +15,7 @@ from mrcom.agents.presets import budget
 from mrcom.core.types import Layout
 from mrcom.scenarios.splits import split
 from mrcom.train import run as run_module
-from mrcom.train.checkpoint import Checkpoints
+from mrcom.train.checkpoint import RECORD, Checkpoints
 from mrcom.train.log import read_log
 from mrcom.train.loop import train
 from mrcom.train.settings import RunConfig
@@ -62,6 +62,8 @@ class Toy:
             "stored/seen": written,
         }
 
+    learn = update
+
     def start(self, state, masks, prompt):
         return ()
 
@@ -70,7 +72,8 @@ class Toy:
         return jnp.tanh(noise + state["mean"][0]), carry
 
     # An agent has these too; training asks for none of them.
-    observe_step = actor = meta_value = act
+    observe_step = actor = meta_value = sac = act
+    discount = 0.99
 
 
 @contextlib.contextmanager
@@ -94,7 +97,7 @@ def contents(path: pathlib.Path):
     checkpoints = Checkpoints(path / "checkpoints")
     newest = checkpoints.steps()[-1]
     checkpoints.verify(newest)
-    record = json.loads((checkpoints.path(newest) / "record" / "metadata").read_text())
+    record = json.loads((checkpoints.path(newest) / RECORD).read_text())
     record["meta"].pop("log_position")
     log = [{k: v for k, v in line.items() if k != "wall_s"} for line in read_log(path / LOG)]
     episodes = {file.name: file.read_bytes() for file in sorted((path / "replay").iterdir())}

@@ -13,9 +13,12 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from mrcom.agents.method import Method
 from mrcom.behaviour.critic import MetaValue
+from mrcom.behaviour.latent_sac import LatentSacState
 from mrcom.behaviour.policy import Actor
-from mrcom.core.types import Layout
+from mrcom.behaviour.sac import SACState
+from mrcom.core.types import Batch, Layout
 
+Metrics = dict[str, Array]
 State = Any
 """Has `mean` and `std` of each body's observations, and a `behaviour` with an `actor` and a `meta`
 value."""
@@ -33,6 +36,17 @@ class AbstractAgent(abc.ABC):
     @abc.abstractmethod
     def init(self, key: PRNGKeyArray) -> State:
         """The state before anything was learnt."""
+
+    @abc.abstractmethod
+    def learn(self, state: State, batch: Batch, key: PRNGKeyArray) -> tuple[State, Metrics]:
+        """What `update` compiles."""
+
+    def update(self, state: State, batch: Batch, key: PRNGKeyArray) -> tuple[State, Metrics]:
+        """One step of all that learns; also what replay shall store.
+
+        The given state's memory is handed over to the new one: do not use it again.
+        """
+        return _update((self, batch, key), state)
 
     @property
     def sub_episodes(self) -> int:
@@ -61,3 +75,20 @@ class AbstractAgent(abc.ABC):
     def meta_value(self, state: State) -> MetaValue:
         """The value that all training scenarios share."""
         return state.behaviour.meta
+
+    def sac(self, state: State) -> SACState | None:
+        """What soft actor-critic learnt in training; None where another behaviour learnt."""
+        return state.behaviour.sac if isinstance(state.behaviour, LatentSacState) else None
+
+    @property
+    def discount(self) -> float:
+        """Per control step, of every value learnt in training."""
+        return float(self.config.discount)
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _update(
+    given: tuple[AbstractAgent, Batch, PRNGKeyArray], state: State
+) -> tuple[State, Metrics]:
+    agent, batch, key = given
+    return agent.learn(state, batch, key)

@@ -12,6 +12,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, UInt8
 from mrcom.behaviour.critic import MetaValue
 from mrcom.behaviour.dreams import DreamFn
 from mrcom.behaviour.policy import Actor, Reads
+from mrcom.behaviour.sac import SACState
 from mrcom.core.errors import ConfigError
 from mrcom.core.types import Batch, Layout, Masks, Prompt
 from mrcom.models.world_model import AbstractWorldModel
@@ -60,6 +61,10 @@ class Learner(Protocol):
 @runtime_checkable
 class Agent(Learner, Protocol):
     """A method with its sizes fixed. Immutable: what changes is in the state."""
+
+    def learn(self, state: State, batch: Batch, key: PRNGKeyArray) -> tuple[State, Metrics]:
+        """What `update` compiles."""
+        ...
 
     @property
     def layout(self) -> Layout:
@@ -129,6 +134,15 @@ class Agent(Learner, Protocol):
 
     def meta_value(self, state: State) -> MetaValue:
         """The value that all training scenarios share."""
+        ...
+
+    def sac(self, state: State) -> SACState | None:
+        """What soft actor-critic learnt in training; None where another behaviour learnt."""
+        ...
+
+    @property
+    def discount(self) -> float:
+        """Per control step, of every value learnt in training."""
         ...
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from mrcom.agents import cadm, dreamer, mamba, model_free
 from mrcom.agents.agent import Agent
-from mrcom.agents.method import Method, named
+from mrcom.agents.method import WEIGHTS, Method, named, with_weights
 from mrcom.agents.modular_config import with_behaviour
 from mrcom.agents.mrcom import MRCOM, MrCom
 from mrcom.agents.mrcom_config import DREAMT_CONTEXT, SIZES
-from mrcom.core.config import with_settings
+from mrcom.core.config import parsed, with_settings
 from mrcom.core.errors import ConfigError
 from mrcom.core.types import Layout
 from mrcom.models.latent_error import NONE, LatentError
@@ -69,7 +69,18 @@ def build_agent(
 
 
 def _with_settings(agent: Any, settings: Sequence[str]) -> Agent:
-    return dataclasses.replace(agent, config=with_settings(agent.config, settings))
+    """The agent with other values of its size, and other weights of its loss terms."""
+    weights = {}
+    for text in settings:
+        name, _, value = text.partition("=")
+        if name.startswith(WEIGHTS):
+            weights[name.removeprefix(WEIGHTS)] = parsed(name, value, float, 1.0)
+    of_size = [text for text in settings if not text.startswith(WEIGHTS)]
+    return dataclasses.replace(
+        agent,
+        method=with_weights(agent.method, weights),
+        config=with_settings(agent.config, of_size),
+    )
 
 
 def _with_pictures(agent: Agent) -> Agent:

@@ -101,14 +101,20 @@ class Dreamer(AbstractLatentAgent):
             **self.new_statistics(),
         )
 
-    def update(
+    def learn(
         self, state: DreamerState, batch: Batch, key: PRNGKeyArray
     ) -> tuple[DreamerState, Metrics]:
-        """One step of world model, actor and critic together; also what replay shall store.
-
-        The given state's memory is handed over to the new one: do not use it again.
-        """
-        return _update((self, batch, key), state)
+        """One step of world model, actor and critic together; also what replay shall store."""
+        learnt, moments, forward, metrics = _step(self, state, batch, key)
+        behaviour = Behaviour(
+            learnt.actor,
+            learnt.critic,
+            follow(state.behaviour.slow, learnt.critic, self.config.slow_rate),
+            forward.imagined.return_range,
+        )
+        updates = state.updates + 1
+        after = DreamerState(learnt.model, behaviour, moments, updates, state.mean, state.std)
+        return after, metrics | _shown(forward)
 
     @eqx.filter_jit
     def update_model(
@@ -212,20 +218,3 @@ def _shown(forward: Forward) -> Metrics:
         "stored/deter": posterior.deter.astype(jnp.float16),
         "stored/stoch": packed(posterior.stoch),
     }
-
-
-@eqx.filter_jit(donate="all-except-first")
-def _update(
-    given: tuple[Dreamer, Batch, PRNGKeyArray], state: DreamerState
-) -> tuple[DreamerState, Metrics]:
-    agent, batch, key = given
-    learnt, moments, forward, metrics = _step(agent, state, batch, key)
-    behaviour = Behaviour(
-        learnt.actor,
-        learnt.critic,
-        follow(state.behaviour.slow, learnt.critic, agent.config.slow_rate),
-        forward.imagined.return_range,
-    )
-    updates = state.updates + 1
-    after = DreamerState(learnt.model, behaviour, moments, updates, state.mean, state.std)
-    return after, metrics | _shown(forward)

@@ -126,14 +126,11 @@ class Mamba(AbstractLatentAgent):
         config = self.config
         return grown(updates, first=config.first_steps, last=length, over=config.grown_after)
 
-    def update(
+    def learn(
         self, state: MambaState, batch: Batch, key: PRNGKeyArray
     ) -> tuple[MambaState, Metrics]:
-        """One step of the world model, then of actor and critic on dreams of the new one.
-
-        The given state's memory is handed over to the new one: do not use it again.
-        """
-        return _update((self, batch, key), state)
+        """One step of the world model, then of actor and critic on dreams of the new one."""
+        return _learn(self, state, batch, key)
 
     @eqx.filter_jit
     def update_model(
@@ -231,11 +228,9 @@ def _means(terms: dict[str, Array]) -> Metrics:
     return {f"loss/{name}": jnp.mean(term) for name, term in terms.items()}
 
 
-@eqx.filter_jit(donate="all-except-first")
-def _update(
-    given: tuple[Mamba, Batch, PRNGKeyArray], state: MambaState
+def _learn(
+    agent: Mamba, state: MambaState, batch: Batch, key: PRNGKeyArray
 ) -> tuple[MambaState, Metrics]:
-    agent, batch, key = given
     config, behaviour, keys = agent.config, state.behaviour, named_keys(key, "world", "actor")
     world, model_moments, forward, metrics = _learn_world(agent, state, batch, keys.world)
     grads, (dream, terms) = eqx.filter_grad(actor_loss, has_aux=True)(

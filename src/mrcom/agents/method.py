@@ -11,6 +11,9 @@ Entry = TypeVar("Entry")
 JACOBIAN = "jacobian"
 """A loss term that no method has unless it is asked for."""
 
+WEIGHTS = "weights."
+"""Begins the name of a loss term's weight where values are set by name."""
+
 IMAGE = "image"
 """The loss term of pictures, which a method has where it sees some."""
 
@@ -101,6 +104,24 @@ def with_jacobian(method: Method, weight: float) -> Method:
         raise ConfigError(f"jacobian={weight} must be a finite weight of 0 or more.")
     name = f"{method.name} + {JACOBIAN} {weight:g}"
     return dataclasses.replace(method, name=name, weights=(*method.weights, (JACOBIAN, weight)))
+
+
+def with_weights(method: Method, weights: Mapping[str, float]) -> Method:
+    """The same method with other weights of some of its loss terms.
+
+    Raises:
+        ConfigError: a term that the method does not have, or a weight that is not above 0.
+    """
+    for name, weight in weights.items():
+        if name not in method.terms:
+            raise unknown("loss term", name, tuple(method.terms))
+        if not 0 < weight < float("inf"):
+            raise ConfigError(
+                f"{WEIGHTS}{name}={weight} must be a finite number above 0; a term is taken out by "
+                f"--without {name}."
+            )
+    changed = tuple((name, weights.get(name, weight)) for name, weight in method.weights)
+    return dataclasses.replace(method, weights=changed)
 
 
 def with_images(method: Method) -> Method:

@@ -139,9 +139,24 @@ class ModelFree(AbstractAgent):
         """Take in one step and choose the next action; its mode where `key` is None."""
         return _act((self, key), state, carry, jnp.asarray(obs), jnp.asarray(reward)), carry
 
-    def update(self, state: State, batch: Batch, key: PRNGKeyArray) -> tuple[State, Metrics]:
-        """One step of everything. The given state's memory is handed over: do not use it again."""
-        return _update((self, batch, key), state)
+    def learn(self, state: State, batch: Batch, key: PRNGKeyArray) -> tuple[State, Metrics]:
+        """One step of everything."""
+        trained = steps_of(batch, slice(-self.windows.length, None))
+        rows = lambda x: x[:, None]
+        feature = self._feature(
+            state,
+            trained.obs,
+            trained.reward,
+            rows(batch.body),
+            rows(batch.obs_mask),
+            rows(batch.told),
+        )
+        # SAC on replayed steps never asks a model.
+        key = named_keys(key, "behaviour").behaviour
+        learnt, metrics = self.behaviour.update(
+            state.behaviour, None, Seen(feature), trained, key=key
+        )
+        return State(learnt, state.mean, state.std), {"loss": metrics["twin/loss"], **metrics}
 
     def _feature(
         self,
@@ -172,26 +187,6 @@ def _act(
     feature = agent._feature(state, obs, reward, carry.body, carry.obs_mask, carry.told)
     policy = agent.actor(state)(feature, carry.act_mask)
     return policy.mode() if key is None else policy.sample(key)[0]
-
-
-@eqx.filter_jit(donate="all-except-first")
-def _update(given: tuple[ModelFree, Batch, PRNGKeyArray], state: State) -> tuple[State, Metrics]:
-    agent, batch, key = given
-    trained = steps_of(batch, slice(-agent.windows.length, None))
-    rows = lambda x: x[:, None]
-    feature = agent._feature(
-        state,
-        trained.obs,
-        trained.reward,
-        rows(batch.body),
-        rows(batch.obs_mask),
-        rows(batch.told),
-    )
-    # SAC on replayed steps never asks a model.
-    learnt, metrics = agent.behaviour.update(
-        state.behaviour, None, Seen(feature), trained, key=named_keys(key, "behaviour").behaviour
-    )
-    return State(learnt, state.mean, state.std), {"loss": metrics["twin/loss"], **metrics}
 
 
 def build(

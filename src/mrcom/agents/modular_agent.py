@@ -59,6 +59,11 @@ class AbstractModularAgent(AbstractLatentAgent):
         return Imagination(config.behaviour, *dreams, per_scenario)
 
     @property
+    def discount(self) -> float:
+        """Per control step, of every value learnt in training."""
+        return float(self.config.behaviour.discount)
+
+    @property
     def acts_on_samples(self) -> bool:
         """Only where that is what the behaviour learns on: SAC reads expected states."""
         return not isinstance(self.config.behaviour, LatentSacConfig)
@@ -68,14 +73,19 @@ class AbstractModularAgent(AbstractLatentAgent):
         """Dreamt steps of one update, as long as all scenarios have data."""
         return self.behaviour.dream_steps(self.windows.rows(self.num_scenarios))
 
-    def update(
+    def learn(
         self, state: ModularState, batch: Batch, key: PRNGKeyArray
     ) -> tuple[ModularState, Metrics]:
-        """Learning of the world model, then of the behaviour on what it made of the batch.
-
-        The given state's memory is handed over to the new one: do not use it again.
-        """
-        return _update((self, batch, key), state)
+        """Learning of the world model, then of the behaviour on what it made of the batch."""
+        keys = named_keys(key, "model")
+        batch = acting.normalised(state.filter, batch)
+        model, moments, posterior, metrics = self.learn_model(state, batch, keys.model)
+        trained = acting.steps_of(batch, slice(-self.windows.length, None))
+        # The behaviour takes its own names from the same key.
+        behaviour, learnt = self.behaviour.update(
+            state.behaviour, model, posterior, trained, key=key
+        )
+        return ModularState(model, moments, behaviour, state.mean, state.std), metrics | learnt
 
     @eqx.filter_jit
     def update_model(
@@ -85,17 +95,3 @@ class AbstractModularAgent(AbstractLatentAgent):
         batch = acting.normalised(state.filter, batch)
         model, moments, _, metrics = self.learn_model(state, batch, key)
         return eqx.tree_at(lambda s: (s.model, s.moments), state, (model, moments)), metrics
-
-
-@eqx.filter_jit(donate="all-except-first")
-def _update(
-    given: tuple[AbstractModularAgent, Batch, PRNGKeyArray], state: ModularState
-) -> tuple[ModularState, Metrics]:
-    agent, batch, key = given
-    keys = named_keys(key, "model")
-    batch = acting.normalised(state.filter, batch)
-    model, moments, posterior, metrics = agent.learn_model(state, batch, keys.model)
-    trained = acting.steps_of(batch, slice(-agent.windows.length, None))
-    # The behaviour takes its own names from the same key.
-    behaviour, learnt = agent.behaviour.update(state.behaviour, model, posterior, trained, key=key)
-    return ModularState(model, moments, behaviour, state.mean, state.std), metrics | learnt

@@ -10,6 +10,7 @@ from mrcom.behaviour.critic import CriticConfig
 from mrcom.behaviour.latent_sac import LatentSacConfig
 from mrcom.behaviour.policy import ActorConfig
 from mrcom.core.errors import unknown
+from mrcom.core.types import Number
 
 Config = TypeVar("Config", bound=Any)
 
@@ -21,14 +22,15 @@ BEHAVIOURS = ("imagination", "sac")
 
 
 def falling_adam(
-    learning_rate: float, *, decay_steps: int, max_norm: float
+    learning_rate: Number, *, decay_steps: int, max_norm: float
 ) -> optax.GradientTransformation:
     """Clipping, then Adam, whose rate falls along a cosine over so many steps; 0 keeps it."""
     rate: optax.ScalarOrSchedule = learning_rate
     if decay_steps:
-        rate = optax.schedules.warmup_cosine_decay_schedule(
-            0.0, rate, WARMUP, max(decay_steps, WARMUP + 1), LAST_RATE * rate
+        share = optax.schedules.warmup_cosine_decay_schedule(
+            0.0, 1.0, WARMUP, max(decay_steps, WARMUP + 1), LAST_RATE
         )
+        rate = lambda count: learning_rate * share(count)
     return optax.chain(optax.clip_by_global_norm(max_norm), optax.adam(rate, eps=1e-8))
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from mrcom.behaviour.policy import Actor
 from mrcom.core.errors import ConfigError
+from mrcom.core.types import Number
 from mrcom.models.rssm import RSSM
 from mrcom.models.rssm_parts import State
 from mrcom.models.world_model import roll
@@ -75,8 +76,8 @@ def imagined(
     running: Float[Array, ""],
     *,
     horizon: int,
-    lambda_: float,
-    scale_rate: float,
+    lambda_: Number,
+    scale_rate: Number,
     key: PRNGKeyArray,
 ) -> Imagined:
     """Dreams from M states, with lambda-returns that the critic itself bootstraps.

@@ -22,7 +22,7 @@ from mrcom.behaviour.policy import Actor
 from mrcom.behaviour.sac import SACConfig, SACState, Transition, init_sac, sac_update
 from mrcom.behaviour.steps import running_mean
 from mrcom.core.rng import named_keys
-from mrcom.core.types import Batch
+from mrcom.core.types import Batch, Number
 from mrcom.models.world_model import AbstractWorldModel, Posterior
 from mrcom.objectives.imagination import return_range, value_target
 
@@ -48,7 +48,7 @@ class LatentSacConfig:
     """Ranges below this reward are not enlarged; a sum of rewards, not our unit of value."""
 
     @property
-    def discount(self) -> float:
+    def discount(self) -> Number:
         """Per control step, of all values here."""
         return self.sac.discount
 

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from mrcom.core.types import Number
+
 Params = TypeVar("Params")
 
 
@@ -25,13 +27,13 @@ def descend(
     return moved, moments
 
 
-def follow(slow: Params, online: Params, rate: float) -> Params:
+def follow(slow: Params, online: Params, rate: Number) -> Params:
     """A slow copy, moved by `rate` of the way to its original."""
     return jax.tree.map(lambda s, o: s + rate * (o - s), slow, online)
 
 
 def running_mean(
-    mean: Float[Array, ""], now: Float[Array, ""], updates: Int[Array, ""], rate: float
+    mean: Float[Array, ""], now: Float[Array, ""], updates: Int[Array, ""], rate: Number
 ) -> Float[Array, ""]:
     """A mean after `updates` updates, moved by `rate` of the way to what is seen now.
 

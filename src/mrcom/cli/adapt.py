@@ -65,17 +65,14 @@ class Adapt:
 def run(options: Adapt) -> int | None:
     """Run the command."""
     from mrcom.core.errors import ConfigError
+    from mrcom.train.adapt_config import AdaptConfig
     from mrcom.train.adaptation import CONTROL, adapt_run, adaptation
     from mrcom.train.run import open_trained
     from mrcom.train.run_folder import open_run
 
-    adapted = adaptation(
-        options.name,
-        learner=options.learner,
-        policy_init=options.policy_init,
-        reads=options.reads,
-        model=options.model,
-    )
+    names = ("learner", "policy_init", "reads", "model")
+    choices = {name: getattr(options, name) for name in names}
+    AdaptConfig(options.name, **choices)  # What does not go together is refused before all else.
     if options.name == CONTROL.name:
         raise ConfigError(
             f"name={options.name!r} is what tables call the control from scratch; the nearest "
@@ -84,7 +81,7 @@ def run(options: Adapt) -> int | None:
     trained = open_trained(open_run(options.run))
     seed = trained.config.seed if options.seed is None else options.seed
     budget = budget_for(trained, options.budget)
-    configs = [adapted]
+    configs = [adaptation(trained, options.name, **choices)]
     if trained.config.inputs == "images" and options.control:
         print(f"without {CONTROL.name}: it reads vectors, and there are none", file=sys.stderr)
     elif options.control:

@@ -116,14 +116,14 @@ def _demo(options: Demo, method: str, path: pathlib.Path, *, resume: bool) -> No
     from mrcom.cli.evaluate import judge_run, predict_held_out
     from mrcom.cli.report import print_report
     from mrcom.cli.train import train_or_resume
-    from mrcom.train.adaptation import ADAPTED, CONTROL, adapt_run
+    from mrcom.train.adaptation import CONTROL, adapt_run, adaptation
 
     place = {"resume": path} if resume else {"run_dir": path}
     one = _One(options.seed, options.budget, options.size, method, **place)
     (run,) = train_or_resume(one, "demo")
     budget = run.config.budget
     predict_held_out(run, budget)
-    for config in (ADAPTED, CONTROL):
+    for config in (adaptation(run), CONTROL):
         adapt_run(run, config, budget, seed=run.config.seed)
     judge_run(run, budget, seed=run.config.seed)
     print_report(run.folder, budget.name)

@@ -39,9 +39,7 @@ class Doctor:
 def run(options: Doctor) -> int:
     """Print the findings; 1 if something of the machine is broken, 2 if something of a run is."""
     if options.run is not None:
-        from mrcom.train.repair import repair
-
-        found = repair(options.run)
+        found = _runs(options.run)
         return 2 if _print(found, "this run is whole", as_json=options.json) else 0
     from mrcom.cli import checks
 
@@ -60,6 +58,21 @@ def run(options: Doctor) -> int:
     if options.size is not None:
         checked += checks.guarded("operations", _operations, options.size)
     return 1 if _print(checked, "everything needed is here", as_json=options.json) else 0
+
+
+def _runs(path: pathlib.Path) -> list[Any]:
+    """What was found, and mended, in a run's folder or in those of several that learn together."""
+    from mrcom.train.population import folder_of, is_population, open_population
+    from mrcom.train.repair import repair
+
+    if not is_population(path):
+        return repair(path)
+    folders = [folder_of(path, config) for config in open_population(path)]
+    return [
+        dataclasses.replace(check, name=f"{folder.name} {check.name}")
+        for folder in folders
+        for check in repair(folder)
+    ]
 
 
 def _operations(size: str) -> list[Any]:

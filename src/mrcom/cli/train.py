@@ -64,8 +64,9 @@ class Train:
         tuple[str, ...],
         tyro.conf.arg(
             name="set",
-            help="Values of the size that are to be others; names are those of config.json's "
-            "checkpoints and of the methods' pages, such as meta_state=bound.",
+            help="Values of the size that are to be others, such as meta_state=bound; names are "
+            "those in a checkpoint's config.json, and weights.TERM. Several of a number, "
+            "learning_rate=1e-4,3e-4, train as many runs together.",
             metavar="[NAME=VALUE ...]",
         ),
     ] = ()
@@ -189,7 +190,7 @@ def train_or_resume(options: Any, name: str) -> "list[Run]":
     from mrcom.core.config import from_json
     from mrcom.core.errors import ConfigError
     from mrcom.train.loop import train, train_population
-    from mrcom.train.population import is_population, open_population, with_seeds
+    from mrcom.train.population import is_population, open_population, variants
     from mrcom.train.run_folder import open_run
     from mrcom.train.settings import RunConfig
 
@@ -200,16 +201,17 @@ def train_or_resume(options: Any, name: str) -> "list[Run]":
     if resume:
         several = is_population(path)
         begun = open_population(path) if several else [from_json(RunConfig, open_run(path).config)]
-        first = begun[0].seed
-        if options.seeds not in (1, len(begun)) or (several and options.seed not in (0, first)):
+        seeds = sorted({config.seed for config in begun})
+        if options.seeds not in (1, len(seeds)) or (several and options.seed not in (0, seeds[0])):
             raise ConfigError(
-                f"{path} holds {len(begun)} runs from seed {first} on, not --seeds "
+                f"{path} holds {len(begun)} runs from seed {seeds[0]} on, not --seeds "
                 f"{options.seeds} --seed {options.seed}; leave both out."
             )
         options = dataclasses.replace(options, seed=0) if several else options
         configs = [_changed(config, options) for config in begun]
     else:
-        several, configs = options.seeds > 1, with_seeds(config_of(options), options.seeds)
+        configs = variants(config_of(options), options.seeds)
+        several = len(configs) > 1
     how = {name: getattr(options, name) for name in ("save_every", "memory_limit", "allow_change")}
     if several:
         return train_population(configs, path, resume=resume, **how)

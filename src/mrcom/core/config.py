@@ -1,5 +1,6 @@
 """Frozen dataclasses as configuration: JSON there and back, hash, difference."""
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -95,6 +96,34 @@ def with_settings(config: T, settings: Sequence[str]) -> T:
     return config
 
 
+def differing(*values: Any, at: str = "") -> dict[str, tuple[Any, ...]]:
+    """Dotted names of the leaves in which equally made dataclasses differ, with all values."""
+    first = values[0]
+    if dataclasses.is_dataclass(first) and len({type(value) for value in values}) == 1:
+        names = [field.name for field in dataclasses.fields(first)]
+        pairs = [(name, [getattr(value, name) for value in values]) for name in names]
+    elif isinstance(first, tuple) and len({len(value) for value in values}) == 1:
+        pairs = [(str(n), list(each)) for n, each in enumerate(zip(*values, strict=True))]
+    else:
+        return {} if all(value == first for value in values) else {at: values}
+    found: dict[str, tuple[Any, ...]] = {}
+    for name, each in pairs:
+        found |= differing(*each, at=f"{at}.{name}" if at else name)
+    return found
+
+
+def put(value: Any, name: str, leaf: Any) -> Any:
+    """A copy of a dataclass with another leaf, named as by `differing`. Nothing is checked."""
+    first, _, rest = name.partition(".")
+    old = value[int(first)] if isinstance(value, tuple) else getattr(value, first)
+    new = put(old, rest, leaf) if rest else leaf
+    if isinstance(value, tuple):
+        return (*value[: int(first)], new, *value[int(first) + 1 :])
+    copied = copy.copy(value)
+    object.__setattr__(copied, first, new)
+    return copied
+
+
 def _names(config: Any, at: str = "") -> Iterator[str]:
     for field in dataclasses.fields(config):
         value, name = getattr(config, field.name), at + field.name
@@ -107,10 +136,20 @@ def _replaced(config: Any, path: Sequence[str], name: str, text: str) -> Any:
     if rest:
         return dataclasses.replace(config, **{first: _replaced(old, rest, name, text)})
     hint = typing.get_type_hints(type(config))[first]
-    return dataclasses.replace(config, **{first: _parsed(name, text, hint, old)})
+    return dataclasses.replace(config, **{first: parsed(name, text, hint, old)})
 
 
-def _parsed(name: str, text: str, hint: Any, old: Any) -> Any:
+def parsed(name: str, text: str, hint: Any, old: Any) -> Any:
+    """A value from a word.
+
+    Args:
+        name: of the value, for messages.
+        hint: its type; one of a `Literal`'s words must be given exactly.
+        old: what it was, an example.
+
+    Raises:
+        ConfigError: the word stands for no such value.
+    """
     if typing.get_origin(hint) is typing.Literal:
         if text not in typing.get_args(hint):
             raise unknown(name, text, typing.get_args(hint))

@@ -16,6 +16,9 @@ from mrcom.core.steps import Layout as Layout
 from mrcom.core.steps import Masks as Masks
 from mrcom.core.steps import Steps as Steps
 
+Number = float | Float[Array, ""]
+"""A hyperparameter: a plain number, or one of several runs that learn in one program."""
+
 
 class Batch(eqx.Module):
     """B windows of L = W + T steps: W of context, then T that are trained on. Raw units.

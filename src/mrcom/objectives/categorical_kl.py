@@ -3,11 +3,12 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mrcom.core.types import Number
 from mrcom.nn.categorical import Categorical
 
 
 def dynamics_kl(
-    posterior: Categorical, prior: Categorical, *, free_nats: float
+    posterior: Categorical, prior: Categorical, *, free_nats: Number
 ) -> Float[Array, "*B"]:
     """What moves the prior: max(free, KL(sg(q) || p)).
 
@@ -19,7 +20,7 @@ def dynamics_kl(
 
 
 def representation_kl(
-    posterior: Categorical, prior: Categorical, *, free_nats: float
+    posterior: Categorical, prior: Categorical, *, free_nats: Number
 ) -> Float[Array, "*B"]:
     """What moves the posterior: max(free, KL(q || sg(p))).
 

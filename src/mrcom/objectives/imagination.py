@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mrcom.core.numerics import percentile_range
+from mrcom.core.types import Number
 from mrcom.objectives.prediction import two_hot_loss
 from mrcom.objectives.returns import lambda_return
 
@@ -18,8 +19,8 @@ def value_target(
     cont: Float[Array, "M H"],
     value: Float[Array, "M H+1"],
     *,
-    discount: float,
-    lambda_: float,
+    discount: Number,
+    lambda_: Number,
 ) -> Float[Array, "M H"]:
     """Lambda-returns in our unit of value; `lambda_` 0 gives the one-step targets of Eq. 14.
 
@@ -35,7 +36,7 @@ def value_target(
     return lambda_return((1 - discount) * reward, cont, value, discount=discount, lambda_=lambda_)
 
 
-def dream_weight(cont: Float[Array, "M H"], *, discount: float) -> Float[Array, "M H"]:
+def dream_weight(cont: Float[Array, "M H"], *, discount: Number) -> Float[Array, "M H"]:
     """How much each step of a dream still counts: 1, then the product of discount * cont.
 
     Step t has the weight of the moves before it, so the start of a dream always counts.
@@ -75,7 +76,7 @@ def dynamics_loss(
     weight: Float[Array, "M H"],
     *,
     scale: Float[Array, ""],
-    entropy_weight: float,
+    entropy_weight: Number,
 ) -> Float[Array, ""]:
     """Minus the scaled return, differentiated through the dream, minus an entropy bonus.
 
@@ -95,7 +96,7 @@ def reinforce_loss(
     weight: Float[Array, "M H"],
     *,
     scale: Float[Array, ""],
-    entropy_weight: float,
+    entropy_weight: Number,
 ) -> Float[Array, ""]:
     """Minus log-probability times scaled advantage, minus an entropy bonus.
 
@@ -114,7 +115,7 @@ def critic_loss(
     slow: Float[Array, "*B"],
     weight: Float[Array, "*B"],
     *,
-    slow_weight: float,
+    slow_weight: Number,
 ) -> Float[Array, "*B"]:
     """Half the weighted squared distance to the target and to the slow copy's value.
 
@@ -136,7 +137,7 @@ def binned_critic_loss(
     weight: Float[Array, "*B"],
     bins: Float[Array, " K"],
     *,
-    slow_weight: float,
+    slow_weight: Number,
 ) -> Float[Array, "*B"]:
     """Weighted cross-entropies of a value's bins with the target and the slow copy's value.
 

@@ -4,13 +4,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mrcom.core.types import Number
+
 
 def lambda_return(
     reward: Float[Array, "*B T"],
     cont: Float[Array, "*B T"],
     value: Float[Array, "*B T+1"],
     *,
-    discount: float,
+    discount: Number,
     lambda_: float | Float[Array, "*B T"],
 ) -> Float[Array, "*B T"]:
     """Mix of all n-step returns, geometrically weighted by `lambda_`.
@@ -52,8 +54,8 @@ def replay_return(
     last: Float[Array, "*B T"],
     bootstrap: Float[Array, "*B T"],
     *,
-    discount: float,
-    lambda_: float,
+    discount: Number,
+    lambda_: Number,
 ) -> Float[Array, "*B _"]:
     """Lambda-returns of replayed steps, which may belong to several episodes.
 

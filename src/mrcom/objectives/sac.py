@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mrcom.core.types import Number
+
 
 def soft_target(
     reward: Float[Array, " B"],
@@ -16,7 +18,7 @@ def soft_target(
     next_log_prob: Float[Array, " B"],
     *,
     temperature: Float[Array, ""],
-    discount: float,
+    discount: Number,
 ) -> Float[Array, " B"]:
     """One-step target with the least of K critics and the next action's entropy.
 
@@ -49,7 +51,7 @@ def actor_loss(
     weight: Float[Array, " B"],
     *,
     temperature: Float[Array, ""],
-    discount: float,
+    discount: Number,
 ) -> Float[Array, ""]:
     """What the policy minimises: (1 - discount) alpha log pi - min_k q_k.
 

@@ -6,10 +6,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mrcom.core.errors import ConfigError
+from mrcom.core.types import Number
 
 
 def total_loss(
-    terms: Mapping[str, Float[Array, "B _"]], weights: Mapping[str, float]
+    terms: Mapping[str, Float[Array, "B _"]], weights: Mapping[str, Number]
 ) -> Float[Array, ""]:
     """Weighted sum of loss terms, each averaged over batch and time.
 

@@ -13,8 +13,6 @@ import numpy as np
 from jaxtyping import Bool, Float, PRNGKeyArray
 
 from mrcom.agents.agent import AgentPolicy, WorldModelAgent
-from mrcom.agents.latent_agent import AbstractLatentAgent
-from mrcom.agents.modular_agent import AbstractModularAgent
 from mrcom.agents.presets import Budget
 from mrcom.core.errors import ConfigError
 from mrcom.core.rng import named_generator, named_keys, root_key
@@ -63,7 +61,7 @@ def diagnose(run: Run, agent: WorldModelAgent, budget: Budget, amount: Amount) -
     keys = named_keys(root_key(unseen.seed), "look", "returns")
     sizes = {"horizon": amount.horizon}
     seen = _in_parts(lambda some, key: look(agent, run.state, some, key, **sizes), both, keys.look)
-    discount = _discount(agent)
+    discount = agent.discount
     found, ends = _in_parts(
         lambda some, key: returns(agent, run.state, some, key, discount=discount, **sizes),
         own,
@@ -229,13 +227,6 @@ def _in_parts(what: Callable[[Batch, PRNGKeyArray], Any], batch: Batch, key: PRN
         some = jax.tree.map(lambda leaf, at=first: leaf[at : at + rows], batch)
         parts.append(jax.device_get(what(some, jax.random.fold_in(key, first))))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-
-
-def _discount(agent: WorldModelAgent) -> float:
-    """That the behaviour learns with."""
-    assert isinstance(agent, AbstractLatentAgent)
-    given = agent.config.behaviour if isinstance(agent, AbstractModularAgent) else agent.config
-    return float(given.discount)
 
 
 def _estimate(values: np.ndarray) -> Estimate:

@@ -39,10 +39,16 @@ class SacLearner:
         return -(-num // self.config.chunk) * self.config.dreams * self.config.last_horizon
 
     def begin(self, state: Any, width: int, *, key: PRNGKeyArray) -> SACState:
-        """New critics, and a policy from training or from nothing."""
-        actor = self.agent.actor(state) if self.config.policy_init == "behaviour" else None
-        act = self.agent.layout.act
-        return init_sac(width, act, self.config.sac, key=key, actor=actor)
+        """Policy and critics from training, or from nothing; critics that SAC did not learn too."""
+        act, config = self.agent.layout.act, self.config.sac
+        if self.config.policy_init == "scratch":
+            return init_sac(width, act, config, key=key)
+        new = init_sac(width, act, config, key=key, actor=self.agent.actor(state))
+        if (learnt := self.agent.sac(state)) is None:
+            return new
+        # Copies: the agent's state is kept.
+        theirs = lambda s: (s.critics, s.slow, s.critic_moments)
+        return eqx.tree_at(theirs, new, jax.tree.map(jnp.copy, theirs(learnt)))
 
     def judged(self, learning: SACState, best: Actor, *, better: bool) -> SACState:
         """Held less tightly after a better episode; back at the best, and tighter, after others."""

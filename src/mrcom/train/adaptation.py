@@ -14,35 +14,40 @@ from mrcom.train.log import Log
 from mrcom.train.run import Run
 from mrcom.train.settings import Target, target_scenarios, worlds_of
 
-# There are few updates: targets follow quickly and look less far ahead than in training.
+# Critics that know nothing have few updates: they hurry, and look less far ahead than in training.
 _SAC = SACConfig(critic_rate=1e-3, slow_rate=0.05, discount=0.97, init_temperature=0.01)
-# Critics that know nothing would spoil a policy that was learnt in training: they get the first
-# updates for themselves, and then it moves as far as real episodes allow, exploring as little as
-# it learnt to.
-_GENTLE = dataclasses.replace(
-    _SAC,
-    actor_start=250,
-    actor_rate=1e-4,
-    anchor=0.2,
-    init_temperature=0.001,
-    target_entropy=-2.0,
+# A policy that was learnt explores as little as it learnt to, and moves as far as real episodes
+# allow. Critics that were learnt with it go on from there.
+_GENTLE = SACConfig(critic_rate=1e-3, anchor=0.1, init_temperature=0.001, target_entropy=-2.0)
+# New critics would spoil it: they get the first updates for themselves, and it moves more slowly.
+_GENTLE_NEW = dataclasses.replace(
+    _GENTLE, slow_rate=0.05, discount=0.97, actor_rate=1e-4, anchor=0.2, actor_start=250
 )
-ADAPTED = AdaptConfig(sac=_GENTLE)
-"""The paper's adaptation: dreams of the frozen model."""
 CONTROL = AdaptConfig(
     name="sac", policy_init="scratch", reads="observation", real_share=1.0, sac=_SAC
 )
 """SAC from scratch on the same real steps with as many updates: does the world model help?"""
 
 
-def adaptation(name: str, *, policy_init: str, **choices: str) -> AdaptConfig:
-    """The paper's adaptation with other choices. A policy from nothing has nothing to be spoilt.
+def adaptation(
+    run: Run, name: str = "adapted", *, policy_init: str = "behaviour", **choices: str
+) -> AdaptConfig:
+    """The paper's adaptation of a run, in dreams of its frozen model, or with other choices.
+
+    Critics go on from those that SAC learnt in training, under the discount they were learnt with,
+    where policies do and there are any.
 
     Raises:
         ConfigError: an unknown choice, or two that do not go together.
     """
-    sac = _GENTLE if policy_init == "behaviour" else _SAC
-    return dataclasses.replace(ADAPTED, name=name, policy_init=policy_init, sac=sac, **choices)
+    config = dataclasses.replace(AdaptConfig(name, policy_init=policy_init), **choices)
+    if policy_init == "scratch":
+        return dataclasses.replace(config, sac=_SAC)
+    if run.agent.sac(run.state) is None:
+        return dataclasses.replace(config, sac=_GENTLE_NEW)
+    return dataclasses.replace(
+        config, sac=dataclasses.replace(_GENTLE, discount=run.agent.discount)
+    )
 
 
 def targets_of_run(run: Run, budget: Budget) -> list[Target]:

@@ -24,6 +24,8 @@ from mrcom.train.leaves import by_name, checksum, describe, filled, leaves, numb
 
 FORMAT = 1
 """Raised when what lies in a checkpoint changes; another format is refused."""
+RECORD = pathlib.Path("record", "config.json")
+"""The JSON of a step: configuration, counters, versions, and each array's checksum."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,8 +161,12 @@ class Checkpoints:
                 cleanup_tmp_directories=True,
                 enable_async_checkpointing=False,
             )
+            handlers = {
+                "arrays": orbax.PyTreeCheckpointHandler(),
+                RECORD.parent.name: orbax.JsonCheckpointHandler(filename=RECORD.name),
+            }
             self._manager = orbax.CheckpointManager(
-                self.folder, options=options, item_names=("arrays", "record")
+                self.folder, options=options, item_handlers=handlers
             )
         return self._manager
 
@@ -176,7 +182,8 @@ class Checkpoints:
     def _record(self, step: int) -> dict[str, Any]:
         path = self.path(step)
         with _damage_of(path):
-            record = json.loads((path / "record" / "metadata").read_text())
+            old = path / "record" / "metadata"  # its name until 0.1.0
+            record = json.loads((old if old.exists() else path / RECORD).read_text())
             found, version = record["format"], record["mrcom"]
         if found != FORMAT:
             raise CheckpointError(

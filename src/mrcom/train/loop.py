@@ -70,11 +70,12 @@ def train_population(
     memory_limit: float | None = None,
     allow_change: Sequence[str] = (),
 ) -> list[Run]:
-    """Train several runs that differ in their seeds alone, each update of all in one program.
+    """Train several runs of one method, each update of all in one program.
 
     Each run has a folder of its own in `path`, as if it had been trained alone, and the same
     numbers but for rounding. With `resume` those that are there already are gone on with, from
-    the newest checkpoint that all have.
+    the newest checkpoint that all have. They may differ in seeds, and in numbers such as rates
+    and weights.
 
     Args, raises: as `train`.
     """
@@ -101,6 +102,7 @@ def _train(
     given = {"allowed": may_change(allow_change), "changeable": CHANGEABLE}
     runs = [begin(config, RunFolder(path)) for path, (config, _) in folders.items()]
     check_memory(runs, memory_limit)
+    learner_of([run.agent for run in runs])
     if create is not None:  # nothing is left behind by what was refused before
         create()
     for path, (config, resume) in folders.items():
@@ -163,7 +165,7 @@ def _learn_phase(members: list[Member], bar: Bar, stop: Stop, save_every: int) -
         rows = zip(members, drawn[update], strict=True)
         return joined([member.gather(windows) for member, windows in rows]), names(update)
 
-    state, learner = joined([run.state for run in runs]), learner_of(runs[0].agent, num)
+    state, learner = joined([run.state for run in runs]), learner_of([run.agent for run in runs])
     seeds = [run.config.seed for run in runs]
     loop = run_updates(learner, state, batches, first=first, count=last - first, seeds=seeds)
     for update, state, metrics in loop:

@@ -1,6 +1,7 @@
 """Several runs of one method that learn together: one compiled program updates them all."""
 
 import dataclasses
+import itertools
 import json
 import pathlib
 from collections.abc import Sequence
@@ -10,11 +11,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Key
 
 from mrcom.agents.agent import Agent, Learner, Metrics
-from mrcom.core.config import from_json
-from mrcom.core.errors import RunFolderError
+from mrcom.core.config import differing, from_json, put
+from mrcom.core.errors import ConfigError, RunFolderError
 from mrcom.train.run_folder import RunFolder, check_new, write_json
 from mrcom.train.settings import RunConfig
 
@@ -33,16 +34,45 @@ class Population:
     """
 
     agent: Agent
+    """Of the first run."""
     side_by_side: bool
+    numbers: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    """Those in which the runs' agents differ, by dotted name, with each run's own."""
 
     def update(self, state: Any, batch: Any, key: Key[Array, " N"]) -> tuple[Any, Metrics]:
-        """One step of every run. The old states' memory is handed over to the new ones."""
-        return _update((self, batch, key), state)
+        """One step of every run. The old states' memory is handed over to the new ones.
+
+        Raises:
+            ConfigError: the runs differ in a number that decides what is computed at all.
+        """
+        numbers = {name: jnp.asarray(values, jnp.float32) for name, values in self.numbers}
+        try:
+            return _update((self, batch, key, numbers), state)
+        except jax.errors.ConcretizationTypeError as error:
+            raise _apart(*numbers) from error
 
 
-def learner_of(agent: Agent, num: int) -> Learner:
-    """The agent, for so many runs at once on this machine."""
-    return agent if num == 1 else Population(agent, jax.default_backend() != "cpu")
+def learner_of(agents: Sequence[Agent]) -> Learner:
+    """What learns for these runs' agents at once on this machine.
+
+    Raises:
+        ConfigError: they differ in what is no number.
+    """
+    if len(agents) == 1:
+        return agents[0]
+    apart = differing(*agents)
+    for name, values in apart.items():
+        if not all(isinstance(value, float) for value in values):
+            raise _apart(name)
+    return Population(agents[0], jax.default_backend() != "cpu", tuple(apart.items()))
+
+
+def _apart(*names: str) -> ConfigError:
+    said = ", ".join(name.removeprefix("config.") for name in names)
+    return ConfigError(
+        f"Runs that learn in one program can differ in rates, weights and the like, not in {said}, "
+        f"which decides what is computed: train them one by one."
+    )
 
 
 def joined(trees: Sequence[Any]) -> Any:
@@ -58,35 +88,50 @@ def parts(tree: Any, num: int) -> list[Any]:
 
 
 @eqx.filter_jit(donate="all-except-first")
-def _update(given: tuple[Population, Any, Key[Array, " N"]], states: Any) -> tuple[Any, Metrics]:
-    population, batches, keys = given
-    arrays, rest = eqx.partition((states, batches, keys), eqx.is_array)
+def _update(
+    given: tuple[Population, Any, Key[Array, " N"], dict[str, Float[Array, " N"]]], states: Any
+) -> tuple[Any, Metrics]:
+    population, batches, keys, numbers = given
+    arrays, rest = eqx.partition((states, batches, keys, numbers), eqx.is_array)
 
     def update(one: Any) -> tuple[Any, Metrics]:
-        return population.agent.update(*eqx.combine(one, rest))
+        *learnt, own = eqx.combine(one, rest)
+        agent = population.agent
+        for name, number in own.items():
+            agent = put(agent, name, number)
+        return agent.learn(*learnt)
 
     return jax.vmap(update)(arrays) if population.side_by_side else jax.lax.map(update, arrays)
 
 
 def folder_of(path: pathlib.Path, config: RunConfig) -> pathlib.Path:
     """Where the run with this configuration lies in a population's folder."""
-    return path / f"seed-{config.seed}"
+    return path / ",".join([f"seed-{config.seed}", *config.settings])
 
 
-def with_seeds(config: RunConfig, num: int) -> list[RunConfig]:
-    """So many configurations, with the given one's seed and the next ones."""
-    return [dataclasses.replace(config, seed=config.seed + n) for n in range(num)]
+def variants(config: RunConfig, seeds: int) -> list[RunConfig]:
+    """The configurations that one describes: so many seeds, its own and the next ones, with each
+    combination of the values that its settings list (`learning_rate=1e-4,3e-4`).
+    """
+    listed = []
+    for text in config.settings:
+        name, equals, values = text.partition("=")
+        listed.append([name + equals + value for value in values.split(",")])
+    return [
+        dataclasses.replace(config, seed=config.seed + n, settings=settings)
+        for settings in itertools.product(*listed)
+        for n in range(seeds)
+    ]
 
 
 def create_population(path: pathlib.Path, configs: Sequence[RunConfig]) -> None:
-    """A folder for runs that differ in their seeds alone.
+    """A folder for several runs.
 
     Raises:
         RunFolderError: it exists, or cannot be written.
     """
     check_new(path)
-    seeds = [config.seed for config in configs]
-    write_json(path / RECORD, {"config": configs[0], "seeds": seeds})
+    write_json(path / RECORD, {"runs": list(configs)})
 
 
 def is_population(path: pathlib.Path) -> bool:
@@ -102,8 +147,7 @@ def open_population(path: pathlib.Path) -> list[RunConfig]:
     """
     try:
         record = json.loads((path / RECORD).read_text())
-        config = from_json(RunConfig, record["config"])
-        begun = [dataclasses.replace(config, seed=seed) for seed in record["seeds"]]
+        begun = [from_json(RunConfig, one) for one in record["runs"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunFolderError(f"{path / RECORD} cannot be read: {error!r}.") from error
     there = [RunFolder(folder_of(path, one)) for one in begun]
