@@ -22,7 +22,7 @@ from mrcom.core.errors import ConfigError, RunFolderError, TrainingDivergedError
 from mrcom.core.rng import root_key
 from mrcom.train import member
 from mrcom.train.learner import check_finite
-from mrcom.train.loop import train_population
+from mrcom.train.loop import How, train_population
 from mrcom.train.population import (
     create_population,
     folder_of,
@@ -41,7 +41,9 @@ ONE = dataclasses.replace(CONFIG, budget=dataclasses.replace(CONFIG.budget, upda
 def together(path, configs=None, **options):
     resume, configs = configs is not None, configs or variants(ONE, SEEDS)
     with toys():
-        return train_population(configs, path, resume=resume, **{"save_every": 7, **options})
+        return train_population(
+            configs, path, resume=resume, how=How(**{"save_every": 7, **options})
+        )
 
 
 def agree(agents, side_by_side):
@@ -52,7 +54,7 @@ def agree(agents, side_by_side):
     # Updates take the memory of the states that they are given.
     copy = lambda tree: jax.tree.map(lambda x: jnp.copy(x) if eqx.is_array(x) else x, tree)
     given = copy(joined(states)), joined(batches), joined(keys)
-    learner = dataclasses.replace(learner_of(agents), side_by_side=side_by_side)
+    learner = learner_of(agents, side_by_side=side_by_side)
     after, metrics = learner.update(*given)
     found = zip(parts(after, len(agents)), parts(metrics, len(agents)), strict=True)
     for one, state, row, key, own in zip(agents, states, batches, keys, found, strict=True):

@@ -30,7 +30,7 @@ def train_once(path: pathlib.Path, method: str, resume: bool, ends: tuple[str, i
     from mrcom.agents.build import behaviour_of, method_named
     from mrcom.agents.presets import budget
     from mrcom.scenarios.splits import split
-    from mrcom.train.loop import train
+    from mrcom.train.loop import How, train
     from mrcom.train.settings import RunConfig
 
     config = RunConfig(
@@ -43,7 +43,7 @@ def train_once(path: pathlib.Path, method: str, resume: bool, ends: tuple[str, i
         behaviour=behaviour_of(method.family),
     )
     die_in(*ends)
-    train(config, path, resume=resume, save_every=5)
+    train(config, path, resume=resume, how=How(save_every=5))
 
 
 def die_in(name: str, count: int) -> None:

@@ -17,7 +17,7 @@ from mrcom.scenarios.splits import split
 from mrcom.train import run as run_module
 from mrcom.train.checkpoint import RECORD, Checkpoints
 from mrcom.train.log import read_log
-from mrcom.train.loop import train
+from mrcom.train.loop import How, train
 from mrcom.train.settings import RunConfig
 
 BUDGET = dataclasses.replace(
@@ -86,10 +86,10 @@ def toys():
         run_module.agent_of = real
 
 
-def toy_run(path, config=CONFIG, **options):
+def toy_run(path, config=CONFIG, *, resume=False, **options):
     """Train the toy in a folder."""
     with toys():
-        return train(config, path, **{"save_every": 7, **options})
+        return train(config, path, resume=resume, how=How(**{"save_every": 7, **options}))
 
 
 def contents(path: pathlib.Path):

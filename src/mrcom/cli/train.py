@@ -105,6 +105,14 @@ class Train:
             metavar="N",
         ),
     ] = 1
+    devices: Annotated[
+        int,
+        tyro.conf.arg(
+            help="Devices of this machine that share the rows of each batch or, with several runs, "
+            "the runs; numbers are those of one device but for rounding.",
+            metavar="N",
+        ),
+    ] = 1
     run_dir: RunDir = None
     resume: Resume = None
     allow_change: Annotated[
@@ -189,7 +197,7 @@ def train_or_resume(options: Any, name: str) -> "list[Run]":
     """
     from mrcom.core.config import from_json
     from mrcom.core.errors import ConfigError
-    from mrcom.train.loop import train, train_population
+    from mrcom.train.loop import How, train, train_population
     from mrcom.train.population import is_population, open_population, variants
     from mrcom.train.run_folder import open_run
     from mrcom.train.settings import RunConfig
@@ -212,10 +220,10 @@ def train_or_resume(options: Any, name: str) -> "list[Run]":
     else:
         configs = variants(config_of(options), options.seeds)
         several = len(configs) > 1
-    how = {name: getattr(options, name) for name in ("save_every", "memory_limit", "allow_change")}
+    how = How(**{field.name: getattr(options, field.name) for field in dataclasses.fields(How)})
     if several:
-        return train_population(configs, path, resume=resume, **how)
-    return [train(configs[0], path, resume=resume, **how)]
+        return train_population(configs, path, resume=resume, how=how)
+    return [train(configs[0], path, resume=resume, how=how)]
 
 
 def _changed(stored: "RunConfig", options: Train) -> "RunConfig":

@@ -1,16 +1,20 @@
 """World-model training: collect in all scenarios, learn from the merged experience, repeat."""
 
 import contextlib
+import dataclasses
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
+from mrcom.agents.agent import Learner
 from mrcom.core.errors import ConfigError
 from mrcom.core.progress import Bar, progress
 from mrcom.core.types import Batch
 from mrcom.replay.windows import Windows
+from mrcom.train.devices import gathered, spread
 from mrcom.train.learner import check_finite, run_updates, scalars, stored
 from mrcom.train.member import Member, Stop, checkpoints_of, collect, join
 from mrcom.train.population import create_population, folder_of, joined, learner_of, parts
@@ -21,8 +25,26 @@ from mrcom.train.stopping import stop_on_sigterm
 
 LOG_EVERY = 20
 """Updates between two lines of the log."""
-SAVE_EVERY = 250
-"""Updates between two checkpoints inside a phase; one follows every phase in any case."""
+
+
+@dataclasses.dataclass(frozen=True)
+class How:
+    """What decides how a run is made, not what it is."""
+
+    save_every: int = 250
+    """Updates between two checkpoints inside a phase (a round of collection and its updates); one
+    follows every phase in any case. Changes no number."""
+    memory_limit: float | None = None
+    """Refuse runs that need more [GB]."""
+    allow_change: Sequence[str] = ()
+    """Settings by dotted name that may differ from the folder's on resuming."""
+    devices: int = 1
+    """Of this machine, which share the rows of a batch, or the runs that learn together. Changes
+    numbers by rounding alone."""
+
+    def __post_init__(self):
+        if self.save_every < 1:
+            raise ConfigError(f"save_every={self.save_every} must be at least 1.")
 
 
 def train(
@@ -30,9 +52,7 @@ def train(
     run_dir: pathlib.Path,
     *,
     resume: bool = False,
-    save_every: int = SAVE_EVERY,
-    memory_limit: float | None = None,
-    allow_change: Sequence[str] = (),
+    how: How = How(),
 ) -> Run:
     """Train a world model and its behaviour policies in a run folder.
 
@@ -43,10 +63,7 @@ def train(
         config: all that decides the run's numbers.
         run_dir: its folder.
         resume: go on from the newest checkpoint there.
-        save_every: updates between two checkpoints inside a phase (a round of collection and its
-            updates); one follows every phase in any case. Changes no number.
-        memory_limit: refuse a run that needs more [GB].
-        allow_change: settings by dotted name that may differ from the folder's on resuming.
+        how: to go about it.
 
     Raises:
         ConfigError: more memory is needed than allowed, or a setting that cannot change.
@@ -56,9 +73,8 @@ def train(
         TrainingDivergedError: a loss or a simulation is not finite.
         Stopped: by SIGTERM, after saving.
     """
-    options = {"save_every": save_every, "memory_limit": memory_limit, "allow_change": allow_change}
     folders = {run_dir: (config, resume)}
-    return _train(folders, None, place=run_dir, **options)[0]
+    return _train(folders, None, run_dir, how)[0]
 
 
 def train_population(
@@ -66,9 +82,7 @@ def train_population(
     path: pathlib.Path,
     *,
     resume: bool = False,
-    save_every: int = SAVE_EVERY,
-    memory_limit: float | None = None,
-    allow_change: Sequence[str] = (),
+    how: How = How(),
 ) -> list[Run]:
     """Train several runs of one method, each update of all in one program.
 
@@ -83,26 +97,20 @@ def train_population(
         (folder := folder_of(path, one)): (one, (folder / "config.json").is_file())
         for one in configs
     }
-    options = {"save_every": save_every, "memory_limit": memory_limit, "allow_change": allow_change}
     create = None if resume else lambda: create_population(path, configs)
-    return _train(folders, create, place=path, **options)
+    return _train(folders, create, path, how)
 
 
 def _train(
     folders: dict[pathlib.Path, tuple[RunConfig, bool]],
     create: Callable[[], None] | None,
-    *,
     place: pathlib.Path,
-    save_every: int,
-    memory_limit: float | None,
-    allow_change: Sequence[str],
+    how: How,
 ) -> list[Run]:
-    if save_every < 1:
-        raise ConfigError(f"save_every={save_every} must be at least 1.")
-    given = {"allowed": may_change(allow_change), "changeable": CHANGEABLE}
+    given = {"allowed": may_change(how.allow_change), "changeable": CHANGEABLE}
     runs = [begin(config, RunFolder(path)) for path, (config, _) in folders.items()]
-    check_memory(runs, memory_limit)
-    learner_of([run.agent for run in runs])
+    check_memory(runs, how.memory_limit)
+    _learner(runs, how.devices)
     if create is not None:  # nothing is left behind by what was refused before
         create()
     for path, (config, resume) in folders.items():
@@ -122,7 +130,7 @@ def _train(
             total = runs[0].config.budget.updates
             bar = stack.enter_context(progress("training the world model", total=total))
             bar.advance(runs[0].counters.updates)
-            _phases(members, bar, stop, save_every)
+            _phases(members, bar, stop, how)
     return runs
 
 
@@ -132,7 +140,7 @@ def _newest_of_all(runs: Sequence[Run]) -> int | None:
     return max(set.intersection(*kept), default=None)
 
 
-def _phases(members: list[Member], bar: Bar, stop: Stop, save_every: int) -> None:
+def _phases(members: list[Member], bar: Bar, stop: Stop, how: How) -> None:
     """All that is left to do; the members are equally far."""
     lead = members[0].run
 
@@ -144,14 +152,14 @@ def _phases(members: list[Member], bar: Bar, stop: Stop, save_every: int) -> Non
     while lead.phase < lead.num_phases:
         for member in members:
             collect(member, stop_if_asked)
-        _learn_phase(members, bar, stop, save_every)
+        _learn_phase(members, bar, stop, how)
         for member in members:
             member.run.phase += 1
         _save(members)
         stop_if_asked()
 
 
-def _learn_phase(members: list[Member], bar: Bar, stop: Stop, save_every: int) -> None:
+def _learn_phase(members: list[Member], bar: Bar, stop: Stop, how: How) -> None:
     runs, num = [member.run for member in members], len(members)
     first, last = runs[0].counters.updates, runs[0].last_update
     drawn: dict[int, list[Windows]] = {}
@@ -165,7 +173,8 @@ def _learn_phase(members: list[Member], bar: Bar, stop: Stop, save_every: int) -
         rows = zip(members, drawn[update], strict=True)
         return joined([member.gather(windows) for member, windows in rows]), names(update)
 
-    state, learner = joined([run.state for run in runs]), learner_of([run.agent for run in runs])
+    state = joined([run.state for run in runs])
+    learner = _learner(runs, how.devices)
     seeds = [run.config.seed for run in runs]
     loop = run_updates(learner, state, batches, first=first, count=last - first, seeds=seeds)
     for update, state, metrics in loop:
@@ -178,7 +187,7 @@ def _learn_phase(members: list[Member], bar: Bar, stop: Stop, save_every: int) -
                 member.log.write("train", member.run.counters, own)
             bar.advance(LOG_EVERY, text=f"loss {np.mean([own['loss'] for own in shown]):.2f}")
         asked = stop.asked.is_set()
-        if update + 1 < last and (asked or (update + 1) % save_every == 0):
+        if update + 1 < last and (asked or (update + 1) % how.save_every == 0):
             # Checked before it is kept: a checkpoint is always one that can be gone on from.
             check_finite(update, metrics, names(update))
             _hand_out(state, runs)
@@ -189,8 +198,17 @@ def _learn_phase(members: list[Member], bar: Bar, stop: Stop, save_every: int) -
     _hand_out(state, runs)
 
 
+def _learner(runs: Sequence[Run], devices: int) -> Learner:
+    """What learns for all runs at once, on so many devices."""
+    # One processor has nothing to gain from runs side by side.
+    side_by_side = devices > 1 or jax.default_backend() != "cpu"
+    learner = learner_of([run.agent for run in runs], side_by_side=side_by_side)
+    rows = runs[0].agent.windows.rows(len(runs[0].worlds.scenarios))
+    return spread(learner, devices, runs=len(runs), rows=rows)
+
+
 def _hand_out(state: Any, runs: list[Run]) -> None:
-    for run, own in zip(runs, parts(state, len(runs)), strict=True):
+    for run, own in zip(runs, parts(gathered(state), len(runs)), strict=True):
         run.state = own
 
 

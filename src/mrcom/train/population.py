@@ -52,8 +52,8 @@ class Population:
             raise _apart(*numbers) from error
 
 
-def learner_of(agents: Sequence[Agent]) -> Learner:
-    """What learns for these runs' agents at once on this machine.
+def learner_of(agents: Sequence[Agent], *, side_by_side: bool) -> Learner:
+    """What learns for these runs' agents at once.
 
     Raises:
         ConfigError: they differ in what is no number.
@@ -64,7 +64,7 @@ def learner_of(agents: Sequence[Agent]) -> Learner:
     for name, values in apart.items():
         if not all(isinstance(value, float) for value in values):
             raise _apart(name)
-    return Population(agents[0], jax.default_backend() != "cpu", tuple(apart.items()))
+    return Population(agents[0], side_by_side, tuple(apart.items()))
 
 
 def _apart(*names: str) -> ConfigError:
