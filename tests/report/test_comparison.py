@@ -56,6 +56,15 @@ def test_seeds_of_one_method_share_its_rows_and_intervals_are_over_runs(tmp_path
     assert "bootstrap over 2 runs" in comparison.tables[0].notes[0]
 
 
+def test_a_folder_that_is_older_than_a_setting_has_its_default(tmp_path):
+    older = a_run(tmp_path / "a", ONE)
+    config = json.loads(older.config_file.read_text())
+    del config["config"]["settings"]
+    older.config_file.write_text(json.dumps(config))
+    names = {run.name for run in compare([open_run(older.path), a_run(tmp_path / "b", OTHER)]).runs}
+    assert names == {"MrCoM", "Other"}
+
+
 def test_what_differs_besides_the_method_is_named(tmp_path):
     silent = dataclasses.replace(ONE, prompt="none")
     names = {

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mrcom.agents.build import behaviour_of
+from mrcom.core.config import to_json
 from mrcom.core.errors import ConfigError, RunFolderError
 from mrcom.evaluate.open_loop import OpenLoopErrors
 from mrcom.evaluate.scores import Score, read_scores, select
@@ -12,6 +13,7 @@ from mrcom.report.run_report import read_open_loop
 from mrcom.report.table import Table
 from mrcom.report.tables import aggregate_table, improvement_table, target_table
 from mrcom.train.run_folder import RunFolder
+from mrcom.train.settings import RunConfig
 
 PROTOCOL = ("split", "budget", "bodies", "reward", "observation")
 """What runs must share, or a gap between them is not the method's."""
@@ -76,7 +78,7 @@ def compare(folders: Sequence[RunFolder]) -> Comparison:
     """
     if len(folders) < 2:
         raise ConfigError(f"A comparison needs two runs at least; {len(folders)} given.")
-    configs = [folder.config for folder in folders]
+    configs = [_whole(folder.config) for folder in folders]
     for folder, config in zip(folders[1:], configs[1:], strict=True):
         for key in PROTOCOL:
             if config[key] != configs[0][key]:
@@ -172,3 +174,10 @@ def _short(value: Any) -> str:
     if isinstance(value, Mapping):
         return str(value.get("name", dict(value)))
     return str(value)
+
+
+def _whole(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A folder's configuration; settings that are younger than the folder have their defaults."""
+    fields = dataclasses.fields(RunConfig)
+    usual = {f.name: to_json(f.default) for f in fields if f.default is not dataclasses.MISSING}
+    return usual | dict(config)
