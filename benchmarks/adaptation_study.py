@@ -46,6 +46,7 @@ WAYS: dict[str, Callable[[Run], AdaptConfig]] = {
     "real_share-1": lambda run: _with(run, real_share=1.0),
     "last_horizon-1": lambda run: _with(run, last_horizon=1),
     "last_horizon-15": lambda run: _with(run, last_horizon=15),
+    "critics-new": lambda run: adaptation(run, critics="new"),
     "scratch": lambda run: adaptation(run, policy_init="scratch"),
     "imagination": lambda run: adaptation(run, learner="imagination"),
     "finetune": lambda run: adaptation(run, model="finetune"),

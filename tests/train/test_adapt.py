@@ -340,7 +340,9 @@ def test_choices_that_do_not_exist_or_go_together_are_refused(choices, said):
 
 
 def test_tables_are_told_where_a_policy_started_and_what_differs_from_the_default():
-    assert settings(AdaptConfig(name="x", real_share=0.5)) == "policy_init behaviour"
+    assert settings(AdaptConfig(name="x", real_share=0.5)) == (
+        "policy_init behaviour, critics training"
+    )
     assert settings(WAYS["observation"]) == "policy_init scratch, reads observation"
     assert settings(WAYS["finetune, imagination"]) == (
         "policy_init behaviour, learner imagination, model finetune"

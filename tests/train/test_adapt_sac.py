@@ -65,11 +65,15 @@ def test_critics_go_on_from_those_that_sac_learnt_in_training(behaviour):
     )
     state, width = agent.init(root_key(0)), agent.model_config.feature
     learner = SacLearner(agent, CONFIG, Shown("feature", observe_reward=False))
-    given, learnt = agent.sac(state), learner.begin(state, width, key=root_key(1))
+    given, new = agent.sac(state), init_sac(width, A, SAC, key=root_key(1))
+    fresh = dataclasses.replace(learner, config=dataclasses.replace(CONFIG, critics="new"))
+    learnt = fresh.begin(state, width, key=root_key(1))
     assert eqx.tree_equal(learnt.actor, agent.actor(state))
-    new = init_sac(width, A, SAC, key=root_key(1))
+    assert eqx.tree_equal(learnt.critics, new.critics)
     if behaviour == "imagination":
-        assert given is None and eqx.tree_equal(learnt.critics, new.critics)
+        assert given is None
+        with pytest.raises(ConfigError, match=r"SAC learnt none in training.*critics='new'"):
+            learner.begin(state, width, key=root_key(1))
         return
     # Slow copies lag behind in training, and do so here.
     given = eqx.tree_at(lambda s: s.slow, given, jax.tree.map(lambda leaf: leaf + 1, given.slow))

@@ -45,6 +45,9 @@ class AdaptConfig:
     of training, continued. `ppo` learns from real steps alone, each used once."""
     policy_init: str = "behaviour"
     """`behaviour` starts from what was learnt in training, `scratch` from nothing."""
+    critics: str = "training"
+    """SAC's critics, where the policy starts from the behaviour: `training` goes on from those that
+    SAC learnt there, `new` from nothing."""
     reads: str = "feature"
     """What the policy reads: the model's `feature`, or the normalised `observation`, and the
     last reward where agents see it."""
@@ -88,6 +91,7 @@ class AdaptConfig:
             raise ConfigError(
                 f"policy_init={self.policy_init!r} must be one of behaviour, scratch."
             )
+        _one_of("critics", self.critics, ("training", "new"))
         _one_of("reads", self.reads, ("feature", "observation"))
         _one_of("model", self.model, ("frozen", "finetune"))
         if not 0 < self.real_share <= 1:
@@ -168,11 +172,12 @@ class Amount:
 
 
 def settings(config: AdaptConfig) -> str:
-    """What the policy started from, and which other choices differ from the default."""
+    """What policy and critics started from, and which other choices differ from the default."""
     default = AdaptConfig()
     names = ("learner", "reads", "model")
     differ = [name for name in names if getattr(config, name) != getattr(default, name)]
-    said = ["policy_init", *differ]
+    goes_on = config.policy_init == "behaviour" and config.learner == "sac"
+    said = ["policy_init", *(["critics"] if goes_on else []), *differ]
     return ", ".join(f"{name} {getattr(config, name)}" for name in said)
 
 

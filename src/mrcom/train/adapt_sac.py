@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from mrcom.agents.agent import Agent, dreaming
 from mrcom.behaviour.policy import Actor
 from mrcom.behaviour.sac import SACConfig, SACState, Transition, init_sac, sac_updates
+from mrcom.core.errors import ConfigError
 from mrcom.core.rng import named_keys
 from mrcom.train.adapt_config import AdaptConfig
 from mrcom.train.adapt_learner import Share
@@ -39,13 +40,22 @@ class SacLearner:
         return -(-num // self.config.chunk) * self.config.dreams * self.config.last_horizon
 
     def begin(self, state: Any, width: int, *, key: PRNGKeyArray) -> SACState:
-        """Policy and critics from training, or from nothing; critics that SAC did not learn too."""
+        """Policy and critics from training, or from nothing, as the configuration says.
+
+        Raises:
+            ConfigError: there are no critics to go on from.
+        """
         act, config = self.agent.layout.act, self.config.sac
         if self.config.policy_init == "scratch":
             return init_sac(width, act, config, key=key)
         new = init_sac(width, act, config, key=key, actor=self.agent.actor(state))
-        if (learnt := self.agent.sac(state)) is None:
+        if self.config.critics == "new":
             return new
+        if (learnt := self.agent.sac(state)) is None:
+            raise ConfigError(
+                "critics='training' of an adaptation: SAC learnt none in training, where another "
+                "behaviour learnt to act; the nearest is critics='new'."
+            )
         # Copies: the agent's state is kept.
         theirs = lambda s: (s.critics, s.slow, s.critic_moments)
         return eqx.tree_at(theirs, new, jax.tree.map(jnp.copy, theirs(learnt)))

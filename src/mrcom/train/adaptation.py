@@ -24,30 +24,43 @@ _GENTLE_NEW = dataclasses.replace(
     _GENTLE, slow_rate=0.05, discount=0.97, actor_rate=1e-4, anchor=0.2, actor_start=250
 )
 CONTROL = AdaptConfig(
-    name="sac", policy_init="scratch", reads="observation", real_share=1.0, sac=_SAC
+    name="sac",
+    policy_init="scratch",
+    critics="new",
+    reads="observation",
+    real_share=1.0,
+    sac=_SAC,
 )
 """SAC from scratch on the same real steps with as many updates: does the world model help?"""
 
 
 def adaptation(
-    run: Run, name: str = "adapted", *, policy_init: str = "behaviour", **choices: str
+    run: Run,
+    name: str = "adapted",
+    *,
+    policy_init: str = "behaviour",
+    critics: str = "training",
+    **choices: str,
 ) -> AdaptConfig:
     """The paper's adaptation of a run, in dreams of its frozen model, or with other choices.
 
-    Critics go on from those that SAC learnt in training, under the discount they were learnt with,
-    where policies do and there are any.
+    Critics are new where policies are, and where SAC learnt none in training. Those that go on do
+    so under the discount they were learnt with.
 
     Raises:
         ConfigError: an unknown choice, or two that do not go together.
     """
-    config = dataclasses.replace(AdaptConfig(name, policy_init=policy_init), **choices)
+    if policy_init == "scratch" or run.agent.sac(run.state) is None:
+        critics = "new"
+    config = AdaptConfig(name, policy_init=policy_init, critics=critics)
+    config = dataclasses.replace(config, **choices)
     if policy_init == "scratch":
-        return dataclasses.replace(config, sac=_SAC)
-    if run.agent.sac(run.state) is None:
-        return dataclasses.replace(config, sac=_GENTLE_NEW)
-    return dataclasses.replace(
-        config, sac=dataclasses.replace(_GENTLE, discount=run.agent.discount)
-    )
+        sac = _SAC
+    elif critics == "new":
+        sac = _GENTLE_NEW
+    else:
+        sac = dataclasses.replace(_GENTLE, discount=run.agent.discount)
+    return dataclasses.replace(config, sac=sac)
 
 
 def targets_of_run(run: Run, budget: Budget) -> list[Target]:

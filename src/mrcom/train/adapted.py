@@ -144,7 +144,8 @@ def adapted_record(run: Run, name: str) -> Record:
     meta = kept.read_meta()
     try:
         return Record(
-            config=from_json(AdaptConfig, meta["config"]),
+            # All critics were new before this was a choice.
+            config=from_json(AdaptConfig, {"critics": "new"} | meta["config"]),
             targets=tuple(from_json(Scenario, value) for value in meta["targets"]),
             amount=from_json(Amount, meta["amount"]),
             seed=meta["seed"],

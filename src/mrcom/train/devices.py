@@ -61,8 +61,10 @@ def spread(learner: Learner, num: int, *, runs: int, rows: int) -> Learner:
 
 
 def gathered(tree: Any) -> Any:
-    """A state on the first device, wherever it was."""
-    return _put(tree, jax.local_devices()[0])
+    """A state on the first device. What lay on one stays as it is, or all would compile again."""
+    first = jax.local_devices()[0]
+    several = lambda x: isinstance(x, jax.Array) and len(x.devices()) > 1
+    return jax.tree.map(lambda x: jax.device_put(x, first) if several(x) else x, tree)
 
 
 def _put(tree: Any, where: Any) -> Any:
