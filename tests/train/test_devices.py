@@ -30,14 +30,22 @@ copy = lambda tree: jax.tree.map(lambda x: jnp.copy(x) if eqx.is_array(x) else x
 states = joined([one.init(root_key(n)) for n in range(runs)])
 batches = [joined([batch(one.windows, seed + n) for n in range(runs)]) for seed in (0, 9)]
 keys = joined([root_key(5 + n) for n in range(runs)])
-learner = learner_of([one] * runs, side_by_side=True)
+learner, seen_by = learner_of([one] * runs, side_by_side=True), []
+
+@dataclasses.dataclass(frozen=True)
+class Watched:
+    def update(self, state, batch, key):
+        seen_by.append(batch.reward.sharding)
+        return learner.update(state, batch, key)
+
 both, rows = [], len(batch(one.windows).body)
 for devices in (1, 2):
-    state, shared = copy(states), spread(learner, devices, runs=runs, rows=rows)
+    state, shared = copy(states), spread(Watched(), devices, runs=runs, rows=rows)
     for seen in batches:
         # What the second says depends on all that the first changed.
         state, metrics = shared.update(state, seen, keys)
     if devices > 1:
+        assert not seen_by[-1].is_fully_replicated
         used = {len(x.sharding.device_set) for x in jax.tree.leaves(state) if eqx.is_array(x)}
         assert 2 in used, used
     assert {len(x.devices()) for x in jax.tree.leaves(gathered(state)) if eqx.is_array(x)} == {1}

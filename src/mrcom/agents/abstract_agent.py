@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from mrcom.agents.agent import Metrics
 from mrcom.agents.method import Method
 from mrcom.behaviour.critic import MetaValue
 from mrcom.behaviour.latent_sac import LatentSacState
@@ -18,7 +19,6 @@ from mrcom.behaviour.policy import Actor
 from mrcom.behaviour.sac import SACState
 from mrcom.core.types import Batch, Layout
 
-Metrics = dict[str, Array]
 State = Any
 """Has `mean` and `std` of each body's observations, and a `behaviour` with an `actor` and a `meta`
 value."""

@@ -110,7 +110,7 @@ def _train(
     given = {"allowed": may_change(how.allow_change), "changeable": CHANGEABLE}
     runs = [begin(config, RunFolder(path)) for path, (config, _) in folders.items()]
     check_memory(runs, how.memory_limit)
-    _learner(runs, how.devices)
+    learner = _learner(runs, how.devices)
     if create is not None:  # nothing is left behind by what was refused before
         create()
     for path, (config, resume) in folders.items():
@@ -130,7 +130,7 @@ def _train(
             total = runs[0].config.budget.updates
             bar = stack.enter_context(progress("training the world model", total=total))
             bar.advance(runs[0].counters.updates)
-            _phases(members, bar, stop, how)
+            _phases(members, learner, bar, stop, how.save_every)
     return runs
 
 
@@ -140,7 +140,7 @@ def _newest_of_all(runs: Sequence[Run]) -> int | None:
     return max(set.intersection(*kept), default=None)
 
 
-def _phases(members: list[Member], bar: Bar, stop: Stop, how: How) -> None:
+def _phases(members: list[Member], learner: Learner, bar: Bar, stop: Stop, save_every: int) -> None:
     """All that is left to do; the members are equally far."""
     lead = members[0].run
 
@@ -152,14 +152,16 @@ def _phases(members: list[Member], bar: Bar, stop: Stop, how: How) -> None:
     while lead.phase < lead.num_phases:
         for member in members:
             collect(member, stop_if_asked)
-        _learn_phase(members, bar, stop, how)
+        _learn_phase(members, learner, bar, stop, save_every)
         for member in members:
             member.run.phase += 1
         _save(members)
         stop_if_asked()
 
 
-def _learn_phase(members: list[Member], bar: Bar, stop: Stop, how: How) -> None:
+def _learn_phase(
+    members: list[Member], learner: Learner, bar: Bar, stop: Stop, save_every: int
+) -> None:
     runs, num = [member.run for member in members], len(members)
     first, last = runs[0].counters.updates, runs[0].last_update
     drawn: dict[int, list[Windows]] = {}
@@ -174,7 +176,6 @@ def _learn_phase(members: list[Member], bar: Bar, stop: Stop, how: How) -> None:
         return joined([member.gather(windows) for member, windows in rows]), names(update)
 
     state = joined([run.state for run in runs])
-    learner = _learner(runs, how.devices)
     seeds = [run.config.seed for run in runs]
     loop = run_updates(learner, state, batches, first=first, count=last - first, seeds=seeds)
     for update, state, metrics in loop:
@@ -187,7 +188,7 @@ def _learn_phase(members: list[Member], bar: Bar, stop: Stop, how: How) -> None:
                 member.log.write("train", member.run.counters, own)
             bar.advance(LOG_EVERY, text=f"loss {np.mean([own['loss'] for own in shown]):.2f}")
         asked = stop.asked.is_set()
-        if update + 1 < last and (asked or (update + 1) % how.save_every == 0):
+        if update + 1 < last and (asked or (update + 1) % save_every == 0):
             # Checked before it is kept: a checkpoint is always one that can be gone on from.
             check_finite(update, metrics, names(update))
             _hand_out(state, runs)

@@ -112,11 +112,18 @@ def folder_of(path: pathlib.Path, config: RunConfig) -> pathlib.Path:
 def variants(config: RunConfig, seeds: int) -> list[RunConfig]:
     """The configurations that one describes: so many seeds, its own and the next ones, with each
     combination of the values that its settings list (`learning_rate=1e-4,3e-4`).
+
+    Raises:
+        ConfigError: a value is listed twice.
     """
     listed = []
     for text in config.settings:
         name, equals, values = text.partition("=")
-        listed.append([name + equals + value for value in values.split(",")])
+        each = values.split(",")
+        if len(set(each)) < len(each):
+            near = ",".join(dict.fromkeys(each))
+            raise ConfigError(f"setting {text!r} lists a value twice; the nearest is {near!r}.")
+        listed.append([name + equals + value for value in each])
     return [
         dataclasses.replace(config, seed=config.seed + n, settings=settings)
         for settings in itertools.product(*listed)
