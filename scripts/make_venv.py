@@ -7,21 +7,23 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
-ACCEPTED = ((3, 11), (3, 12))
+OLDEST = (3, 11)
+KNOWN = ("3.14", "3.13", "3.12", "3.11")
+"""Those that every dependency has wheels for, tried in this order where `python3` is older."""
 UV = "uv>=0.13,<0.14"
 
 
 def interpreter() -> str:
     """This Python if it will do, else one on the PATH that does."""
-    if sys.version_info[:2] in ACCEPTED:
+    if sys.version_info[:2] >= OLDEST:
         return sys.executable
-    for major, minor in reversed(ACCEPTED):
-        found = shutil.which(f"python{major}.{minor}")
+    for version in KNOWN:
+        found = shutil.which(f"python{version}")
         # Version managers put names on the PATH behind which there may be nothing.
         if found and subprocess.run([found, "-c", ""], capture_output=True).returncode == 0:
             return found
     here = ".".join(map(str, sys.version_info[:3]))
-    sys.exit(f"error: Python 3.11 or 3.12 is needed, found {here}; try `make PYTHON=/path/to/it`.")
+    sys.exit(f"error: Python 3.11 or newer is needed, found {here}; try `make PYTHON=/path/to/it`.")
 
 
 def main() -> None:
@@ -33,7 +35,8 @@ def main() -> None:
     python = str(VENV / "bin" / "python")
     pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     subprocess.run([*pip, UV], check=True)
-    install = [str(VENV / "bin" / "uv"), "pip", "install", "--quiet", "--python", python]
+    # Not quiet: what takes long is downloading, and uv shows how far it is.
+    install = [str(VENV / "bin" / "uv"), "pip", "install", "--python", python]
     subprocess.run([*install, "-r", str(ROOT / "requirements.lock")], check=True)
     subprocess.run([*install, "--no-deps", "--editable", str(ROOT)], check=True)
 

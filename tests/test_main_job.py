@@ -1,6 +1,8 @@
 """The main job at the smallest budget: every stage, interruption, and loading in Python."""
 
+import contextlib
 import dataclasses
+import io
 import json
 import re
 import shutil
@@ -18,6 +20,7 @@ from mrcom.behaviour.dream_env import DreamEnvConfig
 from mrcom.behaviour.policy import Actor
 from mrcom.cli.main import main
 from mrcom.core.errors import CheckpointError, ConfigError, RunFolderError
+from mrcom.core.progress import LineBar
 from mrcom.core.rng import root_key
 from mrcom.evaluate.scores import read_scores
 from mrcom.scenarios.splits import split
@@ -37,8 +40,12 @@ CONFIG = RunConfig(MRCOM, budget("debug"), split("table1-d-shell"), size="debug"
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     """The folder of a finished demo."""
-    path = tmp_path_factory.mktemp("runs") / "demo"
-    assert main(["demo", "--budget", "debug", "--run-dir", str(path), "--seed", "3"]) == 0
+    path, said = tmp_path_factory.mktemp("runs") / "demo", io.StringIO()
+    with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stderr(said):
+        often = lambda title, total, stream, _: LineBar(title, total, stream, 0.0)
+        patched.setattr("mrcom.core.progress.LineBar", often)
+        assert main(["demo", "--budget", "debug", "--run-dir", str(path), "--seed", "3"]) == 0
+    (path.parent / "said").write_text(said.getvalue())
     return path
 
 
@@ -48,6 +55,20 @@ def test_the_demo_leaves_claims_scores_figures_and_a_report(demo):
     for picture in ("dreams_hopper", "dreams_walker", "dreams_cheetah", "learning_curves"):
         assert (demo / "figures" / f"{picture}.png").stat().st_size > 10_000
     assert "Return by target scenario" in (demo / "report.md").read_text()
+
+
+def test_every_long_step_says_how_far_it_is_while_it_is_made(demo):
+    said = (demo.parent / "said").read_text()
+    for line in (
+        r"training the world model: 0/\d+, collecting, random, steps 5/\d+",
+        r"training the world model: [1-9]\d*/\d+, .* left, collecting, behaviour, steps 5/\d+",
+        r"acting in held-out scenarios: 5/\d+, .* left",
+        r"dreaming in held-out scenarios: [1-9]\d*/\d+, .* left",
+        r"adapted: updates in 6 targets: 0/\d+, real episode 1 of \d, steps 5/\d+",
+        r"sac: updates in 6 targets: 0/\d+, real episode 1 of \d, steps 5/\d+",
+        r"evaluating: 5/\d+, .* left",
+    ):
+        assert re.search(line, said), line
 
 
 def test_every_policy_is_judged_in_every_target_and_episode(demo):

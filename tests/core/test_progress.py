@@ -4,7 +4,7 @@ import io
 import re
 import time
 
-from mrcom.core.progress import progress
+from mrcom.core.progress import StepWithin, progress
 
 
 class Terminal(io.StringIO):
@@ -20,6 +20,25 @@ def test_plain_lines_count_and_tell_the_time_left():
     first, last = stream.getvalue().splitlines()
     assert re.fullmatch(r"training: 1/4, \d+:\d\d left, loss 1\.2", first)
     assert re.fullmatch(r"training: 4/4, took \d+:\d\d, loss 1\.2", last)
+
+
+def test_a_step_within_a_step_is_counted_beside_the_whole_which_has_no_pace_meanwhile(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    stream = io.StringIO()
+    with progress("training", total=4, stream=stream, interval_s=1.0) as bar:
+        inner = StepWithin(bar, "collecting", 5)
+        for text in ("", "upright"):
+            clock[0] += 2.0
+            inner.advance(2, text=text)
+        clock[0] += 2.0
+        bar.advance(1, text="learning")
+    assert stream.getvalue().splitlines() == [
+        "training: 0/4, collecting 2/5",
+        "training: 0/4, collecting 4/5, upright",
+        "training: 1/4, 0:18 left, learning",
+        "training: 1/4, took 0:06, learning",
+    ]
 
 
 def test_lines_are_rare():

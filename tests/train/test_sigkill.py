@@ -7,7 +7,10 @@ import pathlib
 import shutil
 import signal
 import stat
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 from toy import contents
@@ -119,3 +122,33 @@ def test_after_twenty_sigkills_a_run_equals_one_that_was_never_interrupted(tmp_p
         thread.join()
     if failures:
         raise failures[0]
+
+
+@pytest.mark.slow
+def test_so_does_one_whose_programs_are_optimised_as_users_have_them(tmp_path):
+    own = ("JAX_DISABLE_MOST_OPTIMIZATIONS", "XLA_FLAGS")
+    env = {name: value for name, value in os.environ.items() if name not in own}
+    start = lambda *args: subprocess.Popen(
+        [sys.executable, "-m", "mrcom.cli", "train", *args], env=env
+    )
+    amount = (
+        "--budget",
+        "debug",
+        "--rounds",
+        "2",
+        "--updates",
+        "40",
+        "--bodies",
+        "hopper",
+        "walker",
+    )
+    whole, path = tmp_path / "whole", tmp_path / "killed"
+    assert start(*amount, "--run-dir", str(whole)).wait() == 0
+    process = start(*amount, "--run-dir", str(path))
+    while not any(path.glob("checkpoints/[0-9]*")):
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert start("--resume", str(path)).wait() == 0
+    assert contents(path) == contents(whole)

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import functools
+import math
 import sys
 import time
 from collections.abc import Generator
@@ -25,6 +26,19 @@ class SilentBar:
         """Do nothing."""
 
 
+class StepWithin:
+    """A step within a step: says beside the bar of the whole, which stands still, how far it is."""
+
+    def __init__(self, whole: Bar, title: str, total: int):
+        self._whole, self._title, self._total, self._done = whole, title, total, 0
+
+    def advance(self, by: int = 1, text: str = "") -> None:
+        """Count, and show the count."""
+        self._done += by
+        said = f"{self._title} {self._done}/{self._total}"
+        self._whole.advance(0, text=f"{said}, {text}" if text else said)
+
+
 class LineBar:
     """A line of text every `interval_s` seconds and one at the end: for logs and pipes."""
 
@@ -43,18 +57,18 @@ class LineBar:
         now = time.monotonic()
         if now - self._marks[-1][0] >= self._interval_s and self._done < self._total:
             then, done = self._marks[0]
-            left = (now - then) * (self._total - self._done) / max(self._done - done, 1)
             self._marks.append((now, self._done))
-            self._print(f"{_clock(left)} left")
+            pace = (self._done - done) / (now - then) if now > then else math.inf
+            # While a step within this one is made, this one may stand still.
+            self._print(f"{_clock((self._total - self._done) / pace)} left" if pace else "")
 
     def close(self) -> None:
         """Say how long it took."""
         self._print(f"took {_clock(time.monotonic() - self._start)}")
 
     def _print(self, timing: str) -> None:
-        text = f", {self._text}" if self._text else ""
-        line = f"{self._title}: {self._done}/{self._total}, {timing}{text}\n"
-        self._stream.write(line)
+        said = [f"{self._title}: {self._done}/{self._total}", timing, self._text]
+        self._stream.write(", ".join(filter(None, said)) + "\n")
         self._stream.flush()
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mrcom.agents.agent import WorldModelAgent
+from mrcom.core.progress import Bar, SilentBar, progress
 from mrcom.core.rng import named_generator, named_keys, root_key
 from mrcom.core.types import Batch, Layout, Masks, Prompt, Steps
 from mrcom.evaluate.dreams import DreamtStart, dreamt_starts
@@ -102,16 +103,22 @@ def measure_predictions(
         held = held.updated(steps.obs, held_out.masks)
         batches[source] = windows_of(agent, held_out, source)
     both = jax.tree.map(lambda *parts: jnp.concatenate(parts), *batches.values())
-    longest, dream = max(HORIZONS), dream_of(agent, state, held_out.seed)
-    dreams = dream_blindly(dream, both, longest)
+    longest, shown = max(HORIZONS), next(iter(batches.values()))
+    total = len(both.reward) + len(shown.reward)
+    with progress("dreaming in held-out scenarios", total=total) as bar:
+        dream = dream_of(agent, state, held_out.seed, bar)
+        dreams = dream_blindly(dream, both, longest)
+        starts = _starts(dream, shown, own, held_out, longest)
     dreams = rescaled(dreams, both, np.stack([own.mean, held.mean]), np.stack([own.std, held.std]))
     errors = open_loop_errors(dreams, both, held_out.layout, held.mean, held.std)
-    shown = next(iter(batches.values()))
-    return Predictions(errors, _starts(dream, shown, own, held_out, longest))
+    return Predictions(errors, starts)
 
 
-def dream_of(agent: WorldModelAgent, state: Any, seed: int) -> Dream:
-    """How an agent dreams of windows, so many at a time that they fit the memory."""
+def dream_of(agent: WorldModelAgent, state: Any, seed: int, bar: Bar | None = None) -> Dream:
+    """How an agent dreams of windows, so many at a time that they fit the memory.
+
+    The bar counts windows.
+    """
     key = named_keys(root_key(seed), "open_loop").open_loop
 
     def dream(batch: Batch, horizon: int) -> Dreams:
@@ -124,6 +131,7 @@ def dream_of(agent: WorldModelAgent, state: Any, seed: int) -> Dream:
             parts.append(
                 agent.predict_open_loop(state, some, horizon=horizon, num_samples=DREAMT, key=own)
             )
+            (bar or SilentBar()).advance(len(some.reward))
         return Dreams(*[np.concatenate(part, axis=1) for part in zip(*parts, strict=True)])
 
     return dream

@@ -12,7 +12,7 @@ from jaxtyping import Float, PRNGKeyArray
 from mrcom.agents.agent import Agent
 from mrcom.behaviour.policy import Actor, ActorConfig
 from mrcom.core.errors import TrainingDivergedError
-from mrcom.core.progress import Bar
+from mrcom.core.progress import Bar, StepWithin
 from mrcom.core.rng import named_generator, named_keys, root_key
 from mrcom.train.adapt_config import AdaptConfig, Amount
 from mrcom.train.adapt_imagination import ImaginationLearner
@@ -90,7 +90,7 @@ def adapt(
     states, dreamt = [state] * num, 0
     for episode in range(amount.episodes):
         actors = stacked([one.actor for one in learnings])
-        returns = _act(targets, actors, amount, episode, keys.act)
+        returns = _act(targets, actors, amount, episode, keys.act, bar)
         done = (targets.real.count, dreamt, int(learnings[0].updates))
         _log_returns(log, config, worlds, returns, done, amount)
         for n, earned in enumerate(returns):
@@ -101,13 +101,15 @@ def adapt(
         if episode + 1 == amount.episodes:
             break
         if config.model == "finetune":
-            num = math.ceil(config.model_ratio * amount.episode_steps)
+            bar.advance(0, text="models learn in their targets")
+            made = math.ceil(config.model_ratio * amount.episode_steps)
             states = _teach(
-                agent, states, worlds, views, targets, seed, first=episode * num, num=num
+                agent, states, worlds, views, targets, seed, first=episode * made, num=made
             )
             targets.look_again(states)
         for n, one in enumerate(learnings):
             share = _share(worlds, amount, episode, (seed, n), made=int(one.updates))
+            bar.advance(0, text=f"learning in target {n + 1} of {num}")
             learnings[n] = learner.learn(one, states[n], targets.real, share)
             dreamt += learner.dream_steps(share.num)
             bar.advance(share.num)
@@ -141,13 +143,16 @@ def _learner(agent: Agent, views: Views, config: AdaptConfig) -> TargetLearner:
 
 
 def _act(
-    targets: Targets, actors: Actor, amount: Amount, episode: int, key: PRNGKeyArray
+    targets: Targets, actors: Actor, amount: Amount, episode: int, key: PRNGKeyArray, bar: Bar
 ) -> Float[np.ndarray, " N"]:
     """Returns of one episode of every target."""
     returns = np.zeros(len(targets.real.reward))
+    title = f"real episode {episode + 1} of {amount.episodes}, steps"
+    shown = StepWithin(bar, title, amount.episode_steps)
     for step in range(amount.episode_steps):
         count = episode * amount.episode_steps + step
         returns += targets.step(actors, jax.random.fold_in(key, count))
+        shown.advance()
     return returns
 
 

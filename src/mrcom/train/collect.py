@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NotRequired, TypedDict, Unpack
 
 import jax
 import numpy as np
@@ -11,6 +11,7 @@ from jaxtyping import Float
 from mrcom.agents.agent import Agent, AgentPolicy
 from mrcom.agents.disturbed import DisturbedPolicy
 from mrcom.behaviour.expert import ExpertPolicy
+from mrcom.core.progress import Bar
 from mrcom.core.rng import named_generator, named_keys, root_key
 from mrcom.core.types import Masks, Prompt, Steps
 from mrcom.models.latent_error import NONE, LatentError
@@ -79,12 +80,19 @@ def _part(state: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
     return {key.removeprefix(start): value for key, value in state.items() if key.startswith(start)}
 
 
+class Acting(TypedDict):
+    """How much `rollout` acts, as it says."""
+
+    num_steps: int
+    sub_episodes: NotRequired[int]
+    progress: NotRequired[Bar | None]
+
+
 def collect_random(
-    simulator: Simulator, worlds: Worlds, *, num_steps: int, seed: int, sub_episodes: int = 1
+    simulator: Simulator, worlds: Worlds, *, seed: int, **amount: Unpack[Acting]
 ) -> Steps:
     """One episode in every scenario with uniformly random actions."""
-    policy = RandomPolicy(worlds.masks, seed=seed)
-    return rollout(simulator, policy, num_steps=num_steps, seed=seed, sub_episodes=sub_episodes)
+    return rollout(simulator, RandomPolicy(worlds.masks, seed=seed), seed=seed, **amount)
 
 
 class Disturbed:
@@ -117,12 +125,12 @@ class Disturbed:
 
 
 def collect_with_experts(
-    simulator: Simulator, worlds: Worlds, *, num_steps: int, seed: int, sub_episodes: int = 1
+    simulator: Simulator, worlds: Worlds, *, seed: int, **amount: Unpack[Acting]
 ) -> Steps:
     """One episode in every scenario with its expert's actions, disturbed."""
     expert = ExpertPolicy(worlds.scenarios, worlds.layout, plain_obs=simulator.plain_obs)
     policy = Disturbed(expert, worlds.masks, std=EXPERT_NOISE, seed=seed)
-    return rollout(simulator, policy, num_steps=num_steps, seed=seed, sub_episodes=sub_episodes)
+    return rollout(simulator, policy, seed=seed, **amount)
 
 
 def collect_with_agent(
@@ -132,10 +140,9 @@ def collect_with_agent(
     worlds: Worlds,
     prompt: Prompt,
     *,
-    num_steps: int,
     seed: int,
-    sub_episodes: int = 1,
     error: LatentError = NONE,
+    **amount: Unpack[Acting],
 ) -> Steps:
     """One episode in every scenario with the agent's sampled actions.
 
@@ -145,7 +152,7 @@ def collect_with_agent(
     policy: Policy = AgentPolicy(agent, state, worlds.masks, prompt, key)
     if error != NONE:
         policy = DisturbedPolicy(policy, error, seed=seed)
-    return rollout(simulator, policy, num_steps=num_steps, seed=seed, sub_episodes=sub_episodes)
+    return rollout(simulator, policy, seed=seed, **amount)
 
 
 def returns_by_body(steps: Steps, worlds: Worlds, sub_episodes: int) -> dict[str, float]:

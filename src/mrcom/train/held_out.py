@@ -4,11 +4,12 @@ import dataclasses
 from collections.abc import Mapping
 
 from mrcom.agents.presets import Budget
+from mrcom.core.progress import progress
 from mrcom.core.rng import named_seed
 from mrcom.core.types import Layout, Masks, Prompt, Steps
 from mrcom.scenarios.scenario import Scenario
 from mrcom.simulate.simulator import Simulator
-from mrcom.train.collect import collect_random, collect_with_experts
+from mrcom.train.collect import Acting, collect_random, collect_with_experts
 from mrcom.train.run import Run, prompts_for
 from mrcom.train.settings import target_scenarios, worlds_of
 
@@ -40,15 +41,17 @@ def held_out(run: Run, budget: Budget) -> HeldOut:
     worlds = worlds_of(run.config, [target.scenario for target in targets])
     simulator = Simulator(worlds.scenarios, layout=worlds.layout)
     seed = named_seed(run.config.seed, "open_loop")
-    amount = {"num_steps": budget.evaluation_steps, "seed": seed}
-    return HeldOut(
-        scenarios=worlds.scenarios,
-        layout=worlds.layout,
-        masks=worlds.masks,
-        prompt=prompts_for(run.config, run.agent, worlds, seed=seed),
-        steps={
-            "expert": collect_with_experts(simulator, worlds, **amount),
-            "random": collect_random(simulator, worlds, **amount),
-        },
-        seed=seed,
-    )
+    length = budget.evaluation_steps
+    with progress("acting in held-out scenarios", total=2 * length) as bar:
+        amount = Acting(num_steps=length, progress=bar)
+        return HeldOut(
+            scenarios=worlds.scenarios,
+            layout=worlds.layout,
+            masks=worlds.masks,
+            prompt=prompts_for(run.config, run.agent, worlds, seed=seed),
+            steps={
+                "expert": collect_with_experts(simulator, worlds, seed=seed, **amount),
+                "random": collect_random(simulator, worlds, seed=seed, **amount),
+            },
+            seed=seed,
+        )

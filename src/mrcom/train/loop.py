@@ -151,7 +151,7 @@ def _phases(members: list[Member], learner: Learner, bar: Bar, stop: Stop, save_
 
     while lead.phase < lead.num_phases:
         for member in members:
-            collect(member, stop_if_asked)
+            collect(member, stop_if_asked, bar)
         _learn_phase(members, learner, bar, stop, save_every)
         for member in members:
             member.run.phase += 1
@@ -164,6 +164,7 @@ def _learn_phase(
 ) -> None:
     runs, num = [member.run for member in members], len(members)
     first, last = runs[0].counters.updates, runs[0].last_update
+    bar.advance(0, text="learning")
     drawn: dict[int, list[Windows]] = {}
 
     def names(update: int) -> list[str]:

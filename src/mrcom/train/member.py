@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from mrcom.core.config import to_json
 from mrcom.core.errors import Stopped
+from mrcom.core.progress import Bar, StepWithin
 from mrcom.core.rng import named_generator, named_seed
 from mrcom.core.types import Batch, Steps
 from mrcom.replay.windows import Windows, draw_windows, gather, write_back
@@ -158,12 +159,13 @@ def join(stack: contextlib.ExitStack, run: Run, *, step: int | None, resume: boo
     return Member(run, simulator, episodes, checkpoints, stack.enter_context(log))
 
 
-def collect(member: Member, stopped: Callable[[], None]) -> None:
+def collect(member: Member, stopped: Callable[[], None], bar: Bar) -> None:
     """The phase's rounds of collection that are not there yet.
 
     Args:
         member: whose.
         stopped: called before each round; raises where there shall be none.
+        bar: shows how far a round is.
     """
     run = member.run
     if len(run.rounds) == len(run.collectors):
@@ -177,7 +179,7 @@ def collect(member: Member, stopped: Callable[[], None]) -> None:
         stopped()
         who = run.collectors[number]
         # The behaviour's rounds count phases; those before it are numbered in the first phase.
-        steps = _one_round(member, who, named_seed(seed, who, run.phase or number))
+        steps = _one_round(member, who, named_seed(seed, who, run.phase or number), bar)
         is_expert = who == "expert"
         run.rounds.append(member.episodes.write(number, steps, expert=is_expert))
         run.experience.add(steps, run.worlds, expert=is_expert)
@@ -193,11 +195,12 @@ def collect(member: Member, stopped: Callable[[], None]) -> None:
     run.state = run.agent.with_statistics(run.state, normaliser.mean, normaliser.std)
 
 
-def _one_round(member: Member, who: str, seed: int) -> Steps:
-    run = member.run
+def _one_round(member: Member, who: str, seed: int, bar: Bar) -> Steps:
+    run, steps = member.run, member.run.config.budget.episode_steps
     amount = {
-        "num_steps": run.config.budget.episode_steps,
+        "num_steps": steps,
         "seed": seed,
+        "progress": StepWithin(bar, f"collecting, {who}, steps", steps),
         "sub_episodes": run.agent.sub_episodes,
     }
     if who == "random":
