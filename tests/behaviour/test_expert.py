@@ -91,7 +91,7 @@ def test_files_that_are_not_what_was_asked_for_are_refused(tmp_path):
     expert.save(tmp_path / "a.npz")
     with pytest.raises(CheckpointError, match="is the expert of 'hopper', expected 'walker'"):
         read_expert(tmp_path / "a.npz", "walker")
-    with pytest.raises(CheckpointError, match=r"no expert at .*missing\.npz"):
+    with pytest.raises(CheckpointError, match=r"missing\.npz cannot be read \(No such"):
         read_expert(tmp_path / "missing.npz", "walker")
     (tmp_path / "b.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:200])
     with pytest.raises(CheckpointError, match="not a readable expert"):

@@ -118,8 +118,8 @@ def earning(returns, acted=None):
     """An episode that really is acted, but counts as if it had earned so much."""
     act = adaptation_loop._act
 
-    def acts(targets, actors, amount, episode, key):
-        act(targets, actors, amount, episode, key)
+    def acts(targets, actors, amount, episode, *given):
+        act(targets, actors, amount, episode, *given)
         if acted is not None:
             acted.append(jax.tree.map(np.array, actors))
         return np.full(len(targets.real.reward), returns[episode])

@@ -5,6 +5,7 @@ A weight file is an `.npz` with `mean` and `std` of the inputs (observation, the
 that says how it was trained.
 """
 
+import base64
 import dataclasses
 import functools
 import importlib.resources
@@ -130,16 +131,23 @@ def read_expert(path: str | os.PathLike[str], body: str | None = None) -> Expert
     """
     path = pathlib.Path(path)
     try:
-        # Bytes first: np.load would leave a damaged file open.
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror or error}).") from error
+    return _parsed(content, path.name, body)
+
+
+def _parsed(content: bytes, name: str, body: str | None) -> Expert:
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
             header = json.loads(str(file["record"]))
             if header["version"] != VERSION:
                 raise CheckpointError(
-                    f"{path.name} has version {header['version']}, expected {VERSION}."
+                    f"{name} has version {header['version']}, expected {VERSION}."
                 )
             if body is not None and header["body"] != body:
                 raise CheckpointError(
-                    f"{path.name} is the expert of {header['body']!r}, expected {body!r}."
+                    f"{name} is the expert of {header['body']!r}, expected {body!r}."
                 )
             return Expert(
                 header["body"],
@@ -149,30 +157,72 @@ def read_expert(path: str | os.PathLike[str], body: str | None = None) -> Expert
                 tuple(file[f"bias{i}"] for i in range(header["layers"])),
                 header["training"],
             )
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"There is no expert at {path}. Train one with `mrcom expert --body {body or 'NAME'}`; "
-            f"training a world model goes without by --prompt own, scores do not."
-        ) from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path} is not a readable expert: {error}.") from error
+        raise CheckpointError(f"{name} is not a readable expert: {error}.") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnExpert:
+    """A weight file for a body of the user's own, as text, to be kept in a configuration."""
+
+    body: str
+    """The body it moves."""
+    weights: str
+    """The file, in base 64."""
+
+    def register(self) -> None:
+        """Make it the body's expert.
+
+        Raises:
+            CheckpointError: it is no readable expert of that body.
+            ConfigError: the body has another one.
+        """
+        if self.body in _own and _own[self.body][0] == self:
+            return
+        if has_expert(self.body):
+            raise ConfigError(f"Body {self.body!r} has another expert already; start Python anew.")
+        content = base64.b64decode(self.weights)
+        _own[self.body] = self, _parsed(content, f"the expert of {self.body!r}", self.body)
+
+
+_own: dict[str, tuple[OwnExpert, Expert]] = {}
+
+
+def read_own_expert(path: str | os.PathLike[str], body: str) -> OwnExpert:
+    """The weight file of a body's expert, to be kept.
+
+    Raises:
+        CheckpointError: as `read_expert`.
+    """
+    read_expert(path, body)
+    return OwnExpert(body, base64.b64encode(pathlib.Path(path).read_bytes()).decode())
 
 
 @functools.cache
-def load_expert(body: str) -> Expert:
-    """The expert of a body that ships with the package.
-
-    Raises:
-        CheckpointError: none ships for this body.
-    """
-    body_named(body)
+def _shipped(body: str) -> Expert:
     with importlib.resources.as_file(importlib.resources.files("mrcom") / "experts") as folder:
         return read_expert(folder / f"{body}.npz", body)
 
 
+def load_expert(body: str) -> Expert:
+    """The expert of a body: the one that ships with the package, or that was registered.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    body_named(body)
+    if not has_expert(body):
+        raise CheckpointError(
+            f"Body {body!r} has no expert. Train one with `mrcom expert --body`, and put its "
+            f"weights beside the body's file as {body}.npz; or go without by --prompt own."
+        )
+    return _own[body][1] if body in _own else _shipped(body)
+
+
 def has_expert(body: str) -> bool:
-    """Whether an expert of that body ships with the package."""
-    return (importlib.resources.files("mrcom") / "experts" / f"{body}.npz").is_file()
+    """Whether a body has an expert."""
+    shipped = importlib.resources.files("mrcom") / "experts" / f"{body}.npz"
+    return body in _own or shipped.is_file()
 
 
 class ExpertPolicy:

@@ -1,10 +1,12 @@
 """`mrcom expert`: a policy that knows its scenario, for prompts and as the 100 of scores."""
 
 import dataclasses
+import pathlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from mrcom.cli.bodies import SUFFIX, Body, single
 from mrcom.cli.options import Resume, RunDir, Seed, place_of_run
 from mrcom.core.errors import ConfigError
 from mrcom.core.progress import Bar, progress
@@ -14,8 +16,7 @@ from mrcom.core.progress import Bar, progress
 class Expert:
     """Train the expert of one body on the real simulator."""
 
-    body: str
-    """Body to train: hopper, walker, cheetah or one of your own."""
+    body: Body
     seconds: float | None = None
     """Stop after this many seconds of training in this call."""
     env_steps: int | None = None
@@ -27,10 +28,9 @@ class Expert:
 
 def run(options: Expert) -> None:
     """Train, and say where the weights are."""
-    from mrcom.scenarios.bodies import body
     from mrcom.train.run_folder import check_writable
 
-    name = body(options.body).name
+    name = single(options.body)
     run_dir, resume = place_of_run(options.run_dir, options.resume, f"expert-{name}-{options.seed}")
     total = options.env_steps if options.seconds is None else round(options.seconds)
     if total is None:
@@ -52,6 +52,9 @@ def run(options: Expert) -> None:
             report=report,
         )
     print(f"best weights so far: {weights}")
+    if options.body.endswith(SUFFIX):
+        place = pathlib.Path(options.body).with_name(f"{name}.npz")
+        print(f"copy them to {place}: there, they are the expert of {name}")
 
 
 def _report_to(bar: Bar, total: int, *, by_time: bool) -> Callable[[dict[str, Any]], None]:

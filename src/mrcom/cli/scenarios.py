@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from mrcom.cli.bodies import Body, single
 from mrcom.cli.options import Json
 
 
@@ -14,8 +15,7 @@ from mrcom.cli.options import Json
 class Scenarios:
     """List scenarios with their physical values; the same list on every machine."""
 
-    body: str = "walker"
-    """Body: hopper, walker, cheetah or quadruped."""
+    body: Body = "walker"
     alpha: float = 20.0
     """Torso length and radius lie within this many per cent of the default."""
     beta: float = 100.0
@@ -47,7 +47,7 @@ def run(options: Scenarios) -> int:
     from mrcom.simulate.listing import UNITS, physical_values
 
     drawn = sample_scenarios(
-        options.body,
+        single(options.body),
         Box(options.alpha, options.beta),
         options.count,
         options.seed,

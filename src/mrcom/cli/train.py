@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from mrcom.cli.bodies import Bodies, chosen
 from mrcom.cli.options import (
     JACOBIAN,
     BehaviourKind,
@@ -42,7 +43,7 @@ class Train:
             "KIND:ALPHA,BETA:ALPHA,BETA, such as shell:10,50:20,100."
         ),
     ] = "table1-d-shell"
-    bodies: Annotated[tuple[str, ...], tyro.conf.arg(help="Bodies whose experience is merged.")] = (
+    bodies: Bodies = (
         "hopper",
         "walker",
         "cheetah",
@@ -156,13 +157,12 @@ def config_of(options: Any) -> "RunConfig":
     from mrcom.agents.presets import budget
     from mrcom.models.latent_error import latent_error
     from mrcom.objectives.jacobian import JacobianConfig
-    from mrcom.scenarios.bodies import body
     from mrcom.scenarios.splits import split
     from mrcom.train.settings import RunConfig
 
     given = _as_train(options)
-    for name in given.bodies:
-        body(name)
+    bodies = chosen(given.bodies)
+    given = dataclasses.replace(given, bodies=bodies.names)
     method = method_named(given.method)
     if given.inputs != "vectors":
         method = with_images(method)
@@ -175,7 +175,9 @@ def config_of(options: Any) -> "RunConfig":
         split=split(given.split),
         size=given.size or given.budget,
         seed=given.seed,
-        bodies=given.bodies,
+        bodies=bodies.names,
+        body_files=bodies.files,
+        own_experts=bodies.experts,
         reward=given.reward,
         observation=given.observation,
         inputs=given.inputs,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 import statistics
 import time
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mrcom.agents.presets import Budget
-from mrcom.behaviour.expert import ExpertPolicy
+from mrcom.behaviour.expert import ExpertPolicy, has_expert
 from mrcom.core.errors import ConfigError
 from mrcom.core.progress import Bar, progress
 from mrcom.core.steps import Layout
@@ -72,9 +73,19 @@ class Trial:
         return self._returns(make_policy, self.scenarios, self.budget.evaluation_steps, bar)
 
     def expert_returns(self, bar: Bar) -> Float[np.ndarray, "N E"]:
-        """Of the experts, who see what is, not what the observation function makes of it."""
+        """Of the experts, who see what is, not what the observation function makes of it.
+
+        NaN in the scenarios of bodies that have none.
+        """
         make: MakePolicy = lambda rows, _: ExpertPolicy(rows, self.layout)
-        return self._returns(make, self.plain, self.budget.evaluation_steps, bar)
+        budget, known = self.budget, np.array([has_expert(one.body) for one in self.scenarios])
+        found = np.full((len(known), budget.evaluation_episodes), np.nan)
+        if known.any():
+            rows = tuple(itertools.compress(self.plain, known))
+            found[known] = self._returns(make, rows, budget.evaluation_steps, bar)
+        else:
+            bar.advance(budget.evaluation_steps)
+        return found
 
     def random_returns(self, bar: Bar) -> Float[np.ndarray, "N E"]:
         """Of random actions."""
@@ -153,7 +164,7 @@ def judge(
             )
 
         yield records("random", random)
-        yield records("expert", expert)
+        yield [score for score in records("expert", expert) if math.isfinite(score.episode_return)]
         for name, one in contestants.items():
             bar.advance(0, text=name)
             returns = trial.returns(one.make_policy, bar)

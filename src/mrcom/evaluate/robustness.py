@@ -246,7 +246,8 @@ class Study:
         if None in ends:  # of random actions themselves, before the experts are known
             nothing = np.full(np.shape(cell.returns), np.nan)
             return dataclasses.replace(cell, normalised=_rows(nothing))
-        zero, hundred = (np.asarray(end.returns).mean(axis=1) for end in ends if end is not None)
+        # No number where a body has no expert.
+        zero, hundred = (np.array(end.returns, float).mean(axis=1) for end in ends if end)
         score = normalised_score(np.asarray(cell.returns), zero, hundred)
         return dataclasses.replace(cell, normalised=_rows(score))
 

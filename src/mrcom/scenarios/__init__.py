@@ -1,6 +1,7 @@
 """What a world is: bodies, scenarios, splits. Data only, no simulator and no JAX."""
 
 from mrcom.scenarios.bodies import BODIES, body, register
+from mrcom.scenarios.body_file import BodyFile, beside, read_body_file
 from mrcom.scenarios.embodiment import Attachment, Embodiment, Limb, Physics
 from mrcom.scenarios.layout import layout_of, masks_of
 from mrcom.scenarios.observation import (
@@ -18,6 +19,7 @@ __all__ = [
     "REWARDS",
     "SPLITS",
     "Attachment",
+    "BodyFile",
     "Box",
     "Embodiment",
     "Limb",
@@ -26,10 +28,12 @@ __all__ = [
     "Physics",
     "Scenario",
     "Split",
+    "beside",
     "body",
     "layout_of",
     "masks_of",
     "observation_function",
+    "read_body_file",
     "register",
     "sample_scenarios",
     "split",

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from mrcom.agents.presets import Budget
+from mrcom.behaviour.expert import has_expert
 from mrcom.core.progress import progress
 from mrcom.core.rng import named_seed
 from mrcom.core.types import Layout, Masks, Prompt, Steps
@@ -35,14 +36,17 @@ class HeldOut:
 def held_out(run: Run, budget: Budget) -> HeldOut:
     """One trajectory of every held-out scenario by its expert, one with random actions.
 
-    They are the same for every method that is compared, whatever its own behaviour is like.
+    They are the same for every method that is compared, whatever its own behaviour is like. Where a
+    body has no expert there are only random actions.
     """
     targets = target_scenarios(run.config, budget.held_out, 0, "held_out")
     worlds = worlds_of(run.config, [target.scenario for target in targets])
     simulator = Simulator(worlds.scenarios, layout=worlds.layout)
     seed = named_seed(run.config.seed, "open_loop")
-    length = budget.evaluation_steps
-    with progress("acting in held-out scenarios", total=2 * length) as bar:
+    length, collect = budget.evaluation_steps, {"random": collect_random}
+    if all(has_expert(body) for body in run.config.bodies):
+        collect = {"expert": collect_with_experts, **collect}
+    with progress("acting in held-out scenarios", total=len(collect) * length) as bar:
         amount = Acting(num_steps=length, progress=bar)
         return HeldOut(
             scenarios=worlds.scenarios,
@@ -50,8 +54,7 @@ def held_out(run: Run, budget: Budget) -> HeldOut:
             masks=worlds.masks,
             prompt=prompts_for(run.config, run.agent, worlds, seed=seed),
             steps={
-                "expert": collect_with_experts(simulator, worlds, seed=seed, **amount),
-                "random": collect_random(simulator, worlds, seed=seed, **amount),
+                name: act(simulator, worlds, seed=seed, **amount) for name, act in collect.items()
             },
             seed=seed,
         )

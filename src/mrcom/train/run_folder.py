@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import pathlib
+import reprlib
 from collections.abc import Collection, Generator
 from typing import Any
 
@@ -102,7 +103,10 @@ def create_run(
         changed = changes(open_run(path), config)
         refused = [name for name in changed if name not in allowed]
         if refused:
-            said = ", ".join(f"{n}={changed[n][0]!r}, not {changed[n][1]!r}" for n in refused)
+            said = ", ".join(
+                f"{n}={reprlib.repr(changed[n][0])}, not {reprlib.repr(changed[n][1])}"
+                for n in refused
+            )
             could = " ".join(name for name in refused if name in changeable)
             hint = f"add --allow-change {could}, " if could else ""
             raise RunFolderError(

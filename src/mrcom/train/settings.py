@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from mrcom.agents.method import Method
 from mrcom.agents.modular_config import BEHAVIOURS
 from mrcom.agents.presets import Budget
+from mrcom.behaviour.expert import OwnExpert
 from mrcom.core.errors import ConfigError, unknown
 from mrcom.core.types import Layout, Masks
 from mrcom.models.latent_error import NONE, LatentError
 from mrcom.objectives.jacobian import JacobianConfig
+from mrcom.scenarios.body_file import BodyFile
 from mrcom.scenarios.layout import layout_of, masks_of
 from mrcom.scenarios.scenario import Scenario
 from mrcom.scenarios.splits import Split, sample_scenarios
@@ -37,6 +39,10 @@ class RunConfig:
     """Seed of everything random but the scenarios, which have the split's."""
     bodies: tuple[str, ...] = ("hopper", "walker", "cheetah")
     """Bodies whose experience is merged."""
+    body_files: tuple[BodyFile, ...] = ()
+    """Where bodies of the user's own among them come from; registered with this configuration."""
+    own_experts: tuple[OwnExpert, ...] = ()
+    """Their experts, where they have any; registered as well."""
     reward: str = "track"
     """`track` rewards the target speed itself, `reach` any speed above it."""
     observation: str = "plain"
@@ -67,6 +73,8 @@ class RunConfig:
             raise unknown("behaviour", self.behaviour, BEHAVIOURS)
         if self.inputs not in INPUTS:
             raise unknown("inputs", self.inputs, INPUTS)
+        for own in (*self.body_files, *self.own_experts):
+            own.register()
         if not self.bodies:
             raise ConfigError("bodies=() must name at least one body, such as ('cheetah',).")
 
