@@ -12,8 +12,8 @@ test: check
 	$(RUN) pytest -q -n 2 --dist loadfile
 
 check: .venv/stamp
-	$(RUN) ruff format --check src tests benchmarks scripts
-	$(RUN) ruff check src tests benchmarks scripts
+	$(RUN) ruff format --check src tests benchmarks scripts examples
+	$(RUN) ruff check src tests benchmarks scripts examples
 	.venv/bin/ty check src
 	.venv/bin/lint-imports
 fast: check
