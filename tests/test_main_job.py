@@ -148,10 +148,26 @@ def test_policies_of_another_version_are_refused_with_what_to_do(demo, tmp_path,
     record = run / "adapted" / "adapted" / "0" / RECORD
     stored = json.loads(record.read_text())
     stored["meta"]["config"]["gone"] = 1
+    del stored["hash"]
     record.write_text(json.dumps(stored))
     assert main(["evaluate", str(run), "--budget", "debug"]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert "made by another version" in said and "'gone'" in said and "adapt again" in said
+
+
+def test_what_was_adapted_before_the_run_learnt_on_is_neither_judged_nor_kept_as_it_was(
+    demo, tmp_path, capsys
+):
+    run = str(shutil.copytree(demo, tmp_path / "run"))
+    longer = ("--updates", "12", "--allow-change", "budget.updates")
+    assert main(["train", "--resume", run, *longer]) == 0
+    assert main(["adapt", run]) == 2
+    said = capsys.readouterr().err
+    assert "was adapted when the run had made 8 updates" in said and "after 12" in said
+    policies = {name for name in contestants(open_trained(open_run(Path(run))), ())}
+    assert policies == {"behaviour"}
+    with pytest.raises(CheckpointError, match="move it away to adapt again"):
+        mrcom.load(run).policy(name="adapted")
 
 
 def test_the_behaviour_and_what_was_adapted_read_the_same_prompts(demo):

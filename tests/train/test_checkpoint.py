@@ -173,9 +173,31 @@ def test_a_changed_number_is_noticed(saved):
     path = saved.folder / "1" / RECORD
     record = json.loads(path.read_text())
     record["arrays"]["state"][".updates"]["checksum"] += 1
+    del record["hash"]
     path.write_text(json.dumps(record))
     with pytest.raises(CheckpointError, match="checksum"):
         saved.restore(learner())
+
+
+def test_a_record_that_was_changed_is_noticed(saved):
+    path = saved.folder / "1" / RECORD
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"meta": record["meta"] | {"more": 1}}))
+    with pytest.raises(CheckpointError, match="checksum of its record"):
+        saved.read_meta()
+
+
+def test_reading_leaves_alone_what_is_being_written_beside(saved):
+    draft = saved.folder / "2.orbax-checkpoint-tmp"
+    draft.mkdir()
+    (draft / "part").write_text("half")
+    Checkpoints(saved.folder).restore(learner())
+    assert (draft / "part").read_text() == "half"
+
+
+def test_a_step_before_the_newest_is_not_left_out_unsaid(saved):
+    with pytest.raises(RunFolderError, match="step 0 comes before 1"):
+        saved.save(0, learner(), meta={})
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):

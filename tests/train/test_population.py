@@ -159,12 +159,40 @@ def test_going_on_gives_the_same_bits_wherever_it_was_cut(tmp_path, monkeypatch,
         assert contents(folder_of(path, config)) == contents(folder_of(tmp_path / "whole", config))
 
 
-def test_a_run_that_never_began_begins(tmp_path):
+def test_a_run_that_never_began_begins_and_a_finished_one_stays_as_it_is(tmp_path):
     create_population(tmp_path / "all", configs := variants(ONE, 2))
-    toy_run(folder_of(tmp_path / "all", configs[0]), configs[0])
+    folders = [folder_of(tmp_path / "all", config) for config in configs]
+    toy_run(folders[0], configs[0])
+    before = {path: path.stat().st_mtime_ns for path in folders[0].glob("*/*")}
     together(tmp_path / "all", open_population(tmp_path / "all"))
-    states = [contents(folder_of(tmp_path / "all", config)) for config in configs]
+    states = [contents(folder) for folder in folders]
     assert [s["record"]["meta"]["counters"]["updates"] for s in states] == [30, 30]
+    assert {path: path.stat().st_mtime_ns for path in folders[0].glob("*/*")} == before
+
+
+def test_one_that_has_gone_on_alone_loses_nothing_when_all_go_on(tmp_path, monkeypatch):
+    together(whole := tmp_path / "whole")
+    path, save, calls = tmp_path / "all", member.Checkpoints.save, []
+
+    def interrupted(*args, **kwargs):
+        save(*args, **kwargs)
+        calls.append(1)
+        if len(calls) == SEEDS:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(member.Checkpoints, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        together(path)
+    monkeypatch.setattr(member.Checkpoints, "save", save)
+    configs = open_population(path)
+    toy_run(alone := folder_of(path, configs[1]), configs[1], resume=True)
+    before = {file: file.stat().st_mtime_ns for file in alone.glob("checkpoints/*/*/*")}
+    together(path, configs)
+    assert {file: file.stat().st_mtime_ns for file in alone.glob("checkpoints/*/*/*")} == before
+    for config in configs:
+        one, other = (contents(folder_of(place, config)) for place in (path, whole))
+        assert one["record"]["meta"]["counters"] == other["record"]["meta"]["counters"]
+        assert one["episodes"] == other["episodes"]
 
 
 def test_the_scenario_whose_loss_is_not_finite_is_named_in_whichever_run_it_is():

@@ -66,9 +66,18 @@ def test_a_setting_that_is_newer_than_the_folder_has_its_default(tmp_path):
     folder = create_run(tmp_path / "a", Run())
     record = json.loads(folder.config_file.read_text())
     del record["config"]["seed"]
-    write_json(folder.config_file, record)
+    write_json(folder.config_file, record | {"hash": short_hash(record["config"])})
     assert create_run(tmp_path / "a", Run(), resume=True) == folder
     with pytest.raises(RunFolderError, match="seed=0, not 1"):
+        create_run(tmp_path / "a", Run(seed=1), resume=True)
+
+
+def test_a_configuration_that_is_not_the_one_of_its_hash_is_refused(tmp_path):
+    folder = create_run(tmp_path / "a", Run())
+    record = json.loads(folder.config_file.read_text())
+    record["config"]["seed"] = 1
+    write_json(folder.config_file, record)
+    with pytest.raises(RunFolderError, match=r"was changed: .*`mrcom doctor .*/a` restores it"):
         create_run(tmp_path / "a", Run(seed=1), resume=True)
 
 

@@ -99,6 +99,7 @@ def contents(path: pathlib.Path):
     checkpoints.verify(newest)
     record = json.loads((checkpoints.path(newest) / RECORD).read_text())
     record["meta"].pop("log_position")
+    record.pop("hash")  # of that, too
     log = [{k: v for k, v in line.items() if k != "wall_s"} for line in read_log(path / LOG)]
     episodes = {file.name: file.read_bytes() for file in sorted((path / "replay").iterdir())}
     return {"record": record, "log": log, "episodes": episodes}

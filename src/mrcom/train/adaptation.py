@@ -91,7 +91,7 @@ def adapt_run(run: Run, config: AdaptConfig, budget: Budget, *, seed: int) -> No
         config = dataclasses.replace(config, real_share=1.0)
     scenarios = tuple(target.scenario for target in targets_of_run(run, budget))
     amount = amount_of(budget)
-    record = Record(config, scenarios, amount, seed)
+    record = Record(config, scenarios, amount, seed, run.counters.updates)
     if same_adaptation(run, record):
         return
     worlds = worlds_of(run.config, scenarios)

@@ -1,6 +1,7 @@
 """Adapted policies in a run's folder, and how they act."""
 
 import dataclasses
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,6 +38,21 @@ class Record:
     """Of real steps and updates in each target."""
     seed: int
     """Of everything random in it."""
+    updates: int | None
+    """That the run had made; None: an older version did not say."""
+
+    def check_of(self, run: Run, place: pathlib.Path) -> None:
+        """Refuse policies whose features are no longer what the run's model makes.
+
+        Raises:
+            CheckpointError: the run has learnt on since, or this is an earlier checkpoint of it.
+        """
+        now = run.counters.updates
+        if self.updates not in (None, now):
+            raise CheckpointError(
+                f"{place} was adapted when the run had made {self.updates} updates, and this is "
+                f"the run after {now}; move it away to adapt again."
+            )
 
 
 def adapted_names(run: Run) -> list[str]:
@@ -86,6 +102,7 @@ def save_adapted(run: Run, found: Adapted, record: Record) -> None:
         "seed": record.seed,
         "width": width,
         "amount": record.amount,
+        "updates": record.updates,
     }
     kept: Any = found.actors
     if record.config.model == "finetune":
@@ -112,6 +129,7 @@ def adapted_policy(
     """
     kept = _folder(run, name)
     meta, record = kept.read_meta(), adapted_record(run, name)
+    record.check_of(run, kept.folder)
     for row in rows:
         if row not in record.targets:
             raise CheckpointError(f"The policies in {kept.folder} were not made for {row.name}.")
@@ -149,6 +167,7 @@ def adapted_record(run: Run, name: str) -> Record:
             targets=tuple(from_json(Scenario, value) for value in meta["targets"]),
             amount=from_json(Amount, meta["amount"]),
             seed=meta["seed"],
+            updates=meta.get("updates"),
         )
     except ConfigError as error:
         raise CheckpointError(
@@ -161,13 +180,16 @@ def same_adaptation(run: Run, record: Record) -> bool:
     """Whether this adaptation is finished already, with these settings.
 
     Raises:
-        CheckpointError: one of this name exists, but with other settings, targets, amounts or seed.
+        CheckpointError: one of this name exists, but with other settings, targets, amounts or seed,
+            or of another state of the run.
     """
     name = record.config.name
     kept = _folder(run, name)
     if not kept.steps():
         return False
-    if to_json(adapted_record(run, name)) != to_json(record):
+    found = adapted_record(run, name)
+    found.check_of(run, kept.folder)
+    if to_json(dataclasses.replace(found, updates=record.updates)) != to_json(record):
         raise CheckpointError(
             f"{kept.folder} holds an adaptation with other settings, targets, budget or seed; "
             f"remove it, or give this one another name (the control from scratch is left out with "

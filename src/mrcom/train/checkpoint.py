@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import mrcom
-from mrcom.core.config import to_json
+from mrcom.core.config import short_hash, to_json
 from mrcom.core.errors import CheckpointError
 from mrcom.train.files import cannot_write, drop_leftovers
 from mrcom.train.leaves import by_name, checksum, describe, filled, leaves, numbered, spoken
@@ -52,7 +52,7 @@ class Checkpoints:
     def __init__(self, folder: pathlib.Path, *, keep: int = 3):
         self.folder = folder.absolute()
         self._keep = keep
-        self._manager: Any = None
+        self._writer: Any = None
 
     def steps(self) -> list[int]:
         """Steps that were written completely, oldest first."""
@@ -95,12 +95,14 @@ class Checkpoints:
             "arrays": {part: describe(named, sums=True) for part, named in parts.items()},
             "meta": to_json(meta),
         }
+        record["hash"] = short_hash(record)
         args = _orbax().args
         items = args.Composite(
             arrays=args.PyTreeSave(numbered(parts)), record=args.JsonSave(record)
         )
         try:
-            self._open().save(step, args=items)
+            if not self._open().save(step, args=items):
+                raise OSError(f"step {step} comes before {self.steps()[-1]}, which is there")
         except Exception as error:  # of many kinds: whichever of the library's threads failed first
             drop_leftovers(self.folder)
             raise cannot_write(self.folder, _reason(error)) from error
@@ -149,26 +151,19 @@ class Checkpoints:
 
     def close(self) -> None:
         """Let go of the folder."""
-        if self._manager is not None:
-            self._manager.close()
-            self._manager = None
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
     def _open(self) -> Any:
-        if self._manager is None:
-            orbax = _orbax()
-            options = orbax.CheckpointManagerOptions(
+        if self._writer is None:
+            self._writer = _manager(
+                self.folder,
                 max_to_keep=self._keep,
                 cleanup_tmp_directories=True,
                 enable_async_checkpointing=False,
             )
-            handlers = {
-                "arrays": orbax.PyTreeCheckpointHandler(),
-                RECORD.parent.name: orbax.JsonCheckpointHandler(filename=RECORD.name),
-            }
-            self._manager = orbax.CheckpointManager(
-                self.folder, options=options, item_handlers=handlers
-            )
-        return self._manager
+        return self._writer
 
     def _step(self, step: int | None) -> int:
         steps = self.steps()
@@ -190,6 +185,9 @@ class Checkpoints:
                 f"{path} has format {found}, written by mrcom {version}; this is mrcom"
                 f" {mrcom.__version__}, which reads format {FORMAT} only."
             )
+        with _damage_of(path):
+            if record.pop("hash", None) not in (None, short_hash(record)):
+                raise ValueError("the checksum of its record does not match")
         return record
 
     def _compare(self, step: int, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -210,7 +208,9 @@ class Checkpoints:
         path = self.path(step)
         with _damage_of(path):
             items = args.Composite(arrays=args.PyTreeRestore(numbered(empty)))
-            stored = self._open().restore(step, args=items).arrays
+            # One that only reads leaves alone what another process is writing beside.
+            with _manager(self.folder, read_only=True) as reader:
+                stored = reader.restore(step, args=items).arrays
             arrays = by_name(empty, stored)
             for part, named in descriptions.items():
                 for name, of in named.items():
@@ -232,6 +232,16 @@ def _orbax() -> Any:
     # What it logs of a failure, traces of its threads, is said in one line here.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     return importlib.import_module("orbax.checkpoint")  # late: it takes two seconds
+
+
+def _manager(folder: pathlib.Path, **options: Any) -> Any:
+    orbax = _orbax()
+    handlers = {
+        "arrays": orbax.PyTreeCheckpointHandler(),
+        RECORD.parent.name: orbax.JsonCheckpointHandler(filename=RECORD.name),
+    }
+    chosen = orbax.CheckpointManagerOptions(**options)
+    return orbax.CheckpointManager(folder, options=chosen, item_handlers=handlers)
 
 
 def _reason(error: BaseException) -> BaseException:

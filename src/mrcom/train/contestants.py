@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from mrcom.agents.agent import AgentPolicy, WorldModelAgent
 from mrcom.agents.disturbed import DisturbedPolicy
 from mrcom.agents.planning import PlanningPolicy, described, planning_of
-from mrcom.core.errors import ConfigError
+from mrcom.core.errors import CheckpointError, ConfigError
 from mrcom.core.rng import named_keys, root_key
 from mrcom.core.types import Masks, Prompt
 from mrcom.models.latent_error import LatentError
@@ -47,6 +47,11 @@ def contestants(run: Run, scenarios: Sequence[Scenario]) -> dict[str, Contestant
         record = adapted_record(run, name)
         if not set(scenarios) <= set(record.targets):
             print(f"not evaluated: {name}, which was not made for these targets", file=sys.stderr)
+            continue
+        try:
+            record.check_of(run, run.folder.path / "adapted" / name)
+        except CheckpointError as error:
+            print(f"not evaluated: {error}", file=sys.stderr)
             continue
         make = lambda rows, masks, name=name: adapted_policy(run, name, rows, masks)
         amount = record.amount

@@ -110,7 +110,7 @@ def _train(
     given = {"allowed": may_change(how.allow_change), "changeable": CHANGEABLE}
     runs = [begin(config, RunFolder(path)) for path, (config, _) in folders.items()]
     check_memory(runs, how.memory_limit)
-    learner = _learner(runs, how.devices)
+    _learner(runs, how.devices)
     if create is not None:  # nothing is left behind by what was refused before
         create()
     for path, (config, resume) in folders.items():
@@ -119,25 +119,30 @@ def _train(
         for run in runs:
             stack.enter_context(locked(run.folder))
         stop = Stop(stack.enter_context(stop_on_sigterm()), place)
-        step = _newest_of_all(runs)
-        resumed = [resume for _, resume in folders.values()]
-        found = [
-            join(stack, run, step=step, resume=again)
-            for run, again in zip(runs, resumed, strict=True)
-        ]
-        members = [member for member in found if member is not None]
-        if members:
-            total = runs[0].config.budget.updates
-            bar = stack.enter_context(progress("training the world model", total=total))
-            bar.advance(runs[0].counters.updates)
-            _phases(members, learner, bar, stop, how.save_every)
+        resumed = dict(zip(folders, (resume for _, resume in folders.values()), strict=True))
+        for step, group in _equally_far(runs):
+            found = [join(stack, run, step=step, resume=resumed[run.folder.path]) for run in group]
+            members = [member for member in found if member is not None]
+            if members:
+                learner = _learner([member.run for member in members], how.devices)
+                total = members[0].run.config.budget.updates
+                with progress("training the world model", total=total) as bar:
+                    bar.advance(members[0].run.counters.updates)
+                    _phases(members, learner, bar, stop, how.save_every)
     return runs
 
 
-def _newest_of_all(runs: Sequence[Run]) -> int | None:
-    """The newest step at which every run has a checkpoint, if there is one."""
+def _equally_far(runs: Sequence[Run]) -> list[tuple[int | None, list[Run]]]:
+    """Runs that can learn together, and the step of the checkpoints that they go on from."""
     kept = [set(checkpoints_of(run).steps()) for run in runs]
-    return max(set.intersection(*kept), default=None)
+    common = max(set.intersection(*kept), default=None)
+    # Where all were killed while they were saved, some are one step ahead. Where one has gone on
+    # by itself, or lost checkpoints, what the others have learnt since stays as it is.
+    if max(sum(common is None or step > common for step in steps) for steps in kept) <= 1:
+        return [(common, list(runs))]
+    newest = [max(steps, default=None) for steps in kept]
+    groups = dict.fromkeys(newest)
+    return [(at, [r for r, step in zip(runs, newest, strict=True) if step == at]) for at in groups]
 
 
 def _phases(members: list[Member], learner: Learner, bar: Bar, stop: Stop, save_every: int) -> None:

@@ -143,9 +143,10 @@ def join(stack: contextlib.ExitStack, run: Run, *, step: int | None, resume: boo
     episodes, checkpoints, position = EpisodeFiles(folder.replay), checkpoints_of(run), 0
     if step is None:
         run.state = run.agent.init(init_key(run.config))
+        checkpoints.drop_after(-1)
     else:
+        position = restore(run, checkpoints, step, replay=True)
         checkpoints.drop_after(step)
-        position = restore(run, checkpoints, replay=True)
     if resume:
         _note_changes(run)
     if run.phase >= run.num_phases:

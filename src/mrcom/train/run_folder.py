@@ -249,4 +249,9 @@ def _read_record(path: pathlib.Path) -> dict[str, Any]:
         raise RunFolderError(
             f"{path} has format {found[0]!r}; this version reads format {FORMAT} only."
         )
+    if record.get("hash") not in (None, short_hash(found[1])):
+        raise RunFolderError(
+            f"{path} was changed: its configuration is not the one of hash {record['hash']}. "
+            f"`mrcom doctor {path.parent}` restores it from a checkpoint."
+        )
     return record
