@@ -92,7 +92,7 @@ def _text(path: pathlib.Path) -> str:
 
 
 def _execute(name: str, source: str, read: Callable[[str], str]) -> tuple[Embodiment, ...]:
-    module = types.ModuleType(f"mrcom_bodies_{pathlib.Path(name).stem}")
+    module = types.ModuleType(f"bodies_of_{pathlib.Path(name).stem}")
     sys.modules[module.__name__] = module  # dataclasses look their module up
     token = _read.set(read)
     try:

@@ -192,7 +192,8 @@ def _learn_phase(
             shown = parts(scalars(metrics), num)
             for member, own in zip(members, shown, strict=True):
                 member.log.write("train", member.run.counters, own)
-            bar.advance(LOG_EVERY, text=f"loss {np.mean([own['loss'] for own in shown]):.2f}")
+            bar.advance(0, text=f"loss {np.mean([own['loss'] for own in shown]):.2f}")
+        bar.advance()
         asked = stop.asked.is_set()
         if update + 1 < last and (asked or (update + 1) % save_every == 0):
             # Checked before it is kept: a checkpoint is always one that can be gone on from.

@@ -150,7 +150,9 @@ def join(stack: contextlib.ExitStack, run: Run, *, step: int | None, resume: boo
     if resume:
         _note_changes(run)
     if run.phase >= run.num_phases:
-        return None
+        if run.counters.updates >= run.config.budget.updates:
+            return None
+        run.phase = run.num_phases - 1  # more updates without more rounds: of the last one
     # What a killed process left, and what it collected after its last checkpoint.
     drop_leftovers(folder.path)
     episodes.drop_after(len(run.rounds))
