@@ -126,3 +126,17 @@ def test_a_demo_says_first_how_long_it_takes(tmp_path, begun, capsys):
     said = capsys.readouterr().out.splitlines()[0]
     assert said.startswith("2 methods") and "sac" in said and "cadm" in said
     assert "mrcom" not in said
+
+
+def test_a_demo_of_one_method_says_so_too_unless_it_is_resumed(
+    tmp_path, begun, monkeypatch, capsys
+):
+    begun.append("so that none is interrupted")
+    begun.append("likewise")
+    monkeypatch.setattr(presets, "MINUTES", {"mrcom": 12})
+    args = ["demo", "--methods", "dreamer"]
+    assert main([*args, "--run-dir", str(tmp_path / "demo")]) == 0
+    said = capsys.readouterr().out.splitlines()[0]
+    assert said == "One method, about 12 minutes on two idle cores: dreamer 12 (estimate)"
+    assert main([*args, "--resume", str(tmp_path / "demo")]) == 0
+    assert "minutes" not in capsys.readouterr().out

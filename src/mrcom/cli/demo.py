@@ -61,6 +61,9 @@ def run(options: Demo) -> int | None:
     options = dataclasses.replace(options, methods=names)
     path, resume = place_of_run(options.run_dir, options.resume, "demo")
     if len(names) == 1 and not (resume and (path / PLAN).is_file()):
+        # Of a run that is resumed the folder knows the method, and how much is left of it.
+        if not resume:
+            print(_time_needed(names, options.budget, options.size), flush=True)
         _demo(options, names[0], path, resume=resume)
         return None
     from mrcom.cli.report import print_tables
@@ -143,10 +146,8 @@ def _time_needed(names: tuple[str, ...], budget: str, size: str | None) -> str:
         total += max(minutes, 1.0)
         known = "measured" if usual and name in MINUTES else "estimate"
         said.append(f"{name} {max(minutes, 1.0):.0f} ({known})")
-    text = (
-        f"{len(names)} methods one after the other, about {total:.0f} minutes on two idle cores: "
-        f"{', '.join(said)}"
-    )
+    several = f"{len(names)} methods one after the other" if len(names) > 1 else "One method"
+    text = f"{several}, about {total:.0f} minutes on two idle cores: {', '.join(said)}"
     if usual:
         return text
     return f"{text}. Estimates count updates alone, from {', '.join(MINUTES)} at tiny"
