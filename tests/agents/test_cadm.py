@@ -87,6 +87,15 @@ def test_vanilla_is_one_model_that_is_sure():
     assert np.isfinite(float(loss)) and float(jnp.min(terms["forward"])) >= 0
 
 
+def test_a_model_that_is_sure_is_planned_with_in_one_particle_at_every_size():
+    given = {"layout": worlds.LAYOUT, "num_scenarios": 6, "observe_reward": True}
+    given |= {"behaviour": "sac", "updates": 0}
+    for size, config in SIZES.items():
+        assert build(VANILLA, size, **given).config.planning.particles == 1
+        assert build(CADM, size, **given).config.planning.particles == config.particles
+    assert SIZES["full"].particles == 4
+
+
 def test_without_context_what_came_before_the_trained_steps_changes_no_prediction():
     agent = new()
     batch = worlds.batch(agent.windows)

@@ -128,7 +128,9 @@ def build(
     """
     config = with_behaviour(named("size", size, SIZES), behaviour)
     model = dataclasses.replace(config.model, observe_reward=observe_reward)
-    config = dataclasses.replace(config, model=model, decay_steps=updates)
+    # Members that are sure dream the same each time: more particles would only cost.
+    particles = config.particles if "variance" in method.parts else 1
+    config = dataclasses.replace(config, model=model, decay_steps=updates, particles=particles)
     return Cadm(method, config, layout, num_scenarios)
 
 

@@ -48,7 +48,7 @@ class CadmConfig:
     planner: CrossEntropy = CrossEntropy()
     """What acts by planning instead."""
     particles: int = 4
-    """Of each member, in every candidate of a plan."""
+    """Of each member, in every candidate of a plan; methods without `variance` have 1."""
     windows: Windows = Windows(context=11)
     """Which steps make a batch."""
     future: int = 10
