@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import pathlib
-import re
 
 import equinox as eqx
 import jax
@@ -26,7 +24,6 @@ from mrcom.core.types import Prompt
 from mrcom.train.checkpoint import Checkpoints
 
 KEY = root_key(1)
-PAGE = pathlib.Path(__file__).parents[2] / "docs" / "metrics.md"
 
 
 def same(left, right):
@@ -122,12 +119,6 @@ def test_a_checkpoint_brings_all_of_it_back(learning, tmp_path):
     checkpoints.save(3, state, meta={})
     template = eqx.filter_eval_shape(agent.init, KEY)
     assert same(checkpoints.restore(template).state, state)
-
-
-def test_the_page_of_metrics_has_a_row_for_every_name(learning):
-    logged = {name for name in learning[0][2][0] if not name.startswith("row/")}
-    rows = set(re.findall(r"^\| `([\w/]+)` \|", PAGE.read_text(), re.MULTILINE))
-    assert logged <= rows
 
 
 def test_only_imagination_dreams_while_it_learns():

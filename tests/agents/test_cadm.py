@@ -1,8 +1,6 @@
 """The method as a whole, at its smallest size on invented data."""
 
 import dataclasses
-import pathlib
-import re
 
 import equinox as eqx
 import jax
@@ -23,7 +21,6 @@ from mrcom.core.rng import root_key
 from mrcom.core.types import Prompt
 
 KEY = root_key(1)
-PAGE = pathlib.Path(__file__).parents[2] / "docs" / "metrics.md"
 
 
 def new(method=CADM, behaviour="sac", observe_reward=True):
@@ -183,12 +180,6 @@ def test_a_row_that_is_not_finite_is_the_only_one_that_is_reported(learning):
     rows = {k: np.flatnonzero(~np.isfinite(v)) for k, v in metrics.items() if k[:4] == "row/"}
     assert rows["row/reward"].tolist() == [2]
     assert rows["row/forward"].tolist() == []
-
-
-def test_the_page_of_metrics_has_a_row_for_every_name(learning):
-    logged = {name for name in learning[0][2][0] if not name.startswith("row/")}
-    rows = set(re.findall(r"^\| `([\w/]+)` \|", PAGE.read_text(), re.MULTILINE))
-    assert logged <= rows
 
 
 def begun(agent, state):

@@ -1,6 +1,8 @@
 """The method as a whole, at its smallest size on invented data."""
 
 import dataclasses
+import pathlib
+import re
 
 import equinox as eqx
 import jax
@@ -15,6 +17,7 @@ from mrcom.core.errors import ConfigError
 from mrcom.core.rng import root_key
 
 KEY = root_key(1)
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "metrics.md"
 
 
 def losses(method, given=None):
@@ -113,6 +116,11 @@ def test_a_row_that_is_not_finite_is_the_only_one_that_is_reported(learning):
     rows = {k: np.flatnonzero(~np.isfinite(v)) for k, v in metrics.items() if k[:4] == "row/"}
     assert rows["row/reward"].tolist() == [2]
     assert rows["row/continue"].tolist() in ([], [2])
+
+
+def test_the_page_of_metrics_has_a_row_for_every_name(learning):
+    logged = {name for name in learning[0][2][0] if not name.startswith("row/")}
+    assert logged <= set(re.findall(r"^\| `([\w/]+)` \|", PAGE.read_text(), re.MULTILINE))
 
 
 @pytest.mark.parametrize("part", ["deter", "context"])
