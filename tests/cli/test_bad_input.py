@@ -88,6 +88,18 @@ def test_resuming_with_another_setting(capsys, tmp_path):
     assert "seed=0, not 5" in said
 
 
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [(["--seed=0"], "seed=5, not 0"), (["--reward", "track"], "reward='reach', not 'track'")],
+)
+def test_resuming_with_the_default_of_a_setting_that_has_another_value(
+    capsys, tmp_path, option, words
+):
+    other = {"seed": 5, "reward": "reach"}
+    create_run(tmp_path / "run", dataclasses.replace(config_of(DEBUG), **other))
+    assert words in failure(capsys, "train", "--resume", "run", *option)
+
+
 def test_resuming_with_more_updates_that_were_not_allowed(capsys, tmp_path):
     create_run(tmp_path / "run", config_of(DEBUG))
     said = failure(capsys, "train", "--resume", "run", "--updates", "20")

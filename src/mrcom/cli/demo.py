@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from mrcom.cli.choices import Choice
-from mrcom.cli.options import METHOD, Budget, Resume, RunDir, Seed, Size
+from mrcom.cli.options import METHOD, Budget, Given, Resume, RunDir, Seed, Size
 
 SEVERAL = Choice("method", (*METHOD.names, "all"))
 
@@ -30,6 +30,7 @@ class Demo:
     ] = ("mrcom",)
     run_dir: RunDir = None
     resume: Resume = None
+    given: Given = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +43,7 @@ class _One:
     method: str = "mrcom"
     run_dir: pathlib.Path | None = None
     resume: pathlib.Path | None = None
+    given: tuple[str, ...] = ()
 
 
 PLAN = "demo.json"
@@ -107,7 +109,8 @@ def _resumed(options: Demo, path: pathlib.Path) -> Demo:
         ) from error
     for name in SETTINGS:
         given = getattr(options, name)
-        if given not in (getattr(Demo(), name), stored[name]):
+        said = name in options.given or given != getattr(Demo(), name)
+        if said and given != stored[name]:
             raise RunFolderError(
                 f"The demo in {path} has {name}={stored[name]!r}, not {given!r}; resume it with "
                 f"the same settings or start a new one with another --run-dir."
@@ -122,7 +125,8 @@ def _demo(options: Demo, method: str, path: pathlib.Path, *, resume: bool) -> No
     from mrcom.train.adaptation import CONTROL, adapt_run, adaptation
 
     place = {"resume": path} if resume else {"run_dir": path}
-    one = _One(options.seed, options.budget, options.size, method, **place)
+    said = tuple("method" if name == "methods" else name for name in options.given)
+    one = _One(options.seed, options.budget, options.size, method, **place, given=said)
     (run,) = train_or_resume(one, "demo")
     budget = run.config.budget
     predict_held_out(run, budget)

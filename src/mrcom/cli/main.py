@@ -1,6 +1,7 @@
 """`mrcom COMMAND ...`: find the command, run it, and turn errors into one line."""
 
 import contextlib
+import dataclasses
 import io
 import os
 import sys
@@ -125,7 +126,14 @@ def parse(args: Sequence[str]) -> Any:
         raise ConfigError(f"{_in_one_line(said.getvalue())} See mrcom {args[0]} --help.") from end
     check_choices(options)
     check_seeds(options)
-    return options
+    return dataclasses.replace(options, given=_said(args)) if hasattr(options, "given") else options
+
+
+def _said(args: Sequence[str]) -> tuple[str, ...]:
+    """Names of the fields whose options are there."""
+    words = [word.partition("=")[0][2:].replace("-", "_") for word in args if word[:2] == "--"]
+    other = {"set": "settings", "no_observe_reward": "observe_reward"}
+    return tuple(other.get(word, word) for word in words)
 
 
 def _in_one_line(box: str) -> str:

@@ -111,6 +111,8 @@ Resume = Annotated[
     pathlib.Path | None,
     tyro.conf.arg(help="Folder of an interrupted run to go on with.", metavar="DIR"),
 ]
+Given = Annotated[tuple[str, ...], tyro.conf.Suppress]
+"""Names of the fields that were said on the command line, even if their values are the defaults."""
 Json = Annotated[bool, tyro.conf.arg(help="Print JSON for programs instead of text for people.")]
 Run = Annotated[
     tyro.conf.Positional[pathlib.Path],

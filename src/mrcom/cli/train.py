@@ -10,6 +10,7 @@ from mrcom.cli.options import (
     JACOBIAN,
     BehaviourKind,
     Budget,
+    Given,
     InputsKind,
     LatentErrorText,
     MethodKind,
@@ -137,6 +138,7 @@ class Train:
             help="Refuse a run whose replay, model and optimisers need more.", metavar="GB"
         ),
     ] = None
+    given: Given = ()
 
 
 def run(options: Train) -> int | None:
@@ -217,7 +219,9 @@ def train_or_resume(options: Any, name: str) -> "list[Run]":
                 f"{path} holds {len(begun)} runs from seed {seeds[0]} on, not --seeds "
                 f"{options.seeds} --seed {options.seed}; leave both out."
             )
-        options = dataclasses.replace(options, seed=0) if several else options
+        if several:
+            given = tuple(name for name in options.given if name != "seed")
+            options = dataclasses.replace(options, seed=0, given=given)
         configs = [_changed(config, options) for config in begun]
     else:
         configs = variants(config_of(options), options.seeds)
@@ -236,7 +240,8 @@ def _changed(stored: "RunConfig", options: Train) -> "RunConfig":
     given = {
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(config)
-        if getattr(config, field.name) != getattr(default, field.name)
+        if field.name in options.given
+        or getattr(config, field.name) != getattr(default, field.name)
     }
     stored = dataclasses.replace(stored, **given)
     return dataclasses.replace(stored, budget=_lengthened(stored.budget, options))
