@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import socket
 
 import numpy as np
 import pytest
@@ -127,16 +128,69 @@ def test_no_log_is_a_one_line_error(path, tmp_path):
         Log(tmp_path / "file" / "metrics.jsonl")
 
 
-def test_tensorboard_has_the_same_numbers_by_stage_and_updates(path):
+def events_of(path):
     from tensorboardX.proto.event_pb2 import Event
 
-    with Log(path) as log:
-        log.write("train", Counters(updates=7), {"loss": 0.5})
     (file,) = (path.parent / "tensorboard").iterdir()
     data, events = file.read_bytes(), []
     while data:  # length, its checksum, the event, its checksum
         length = int.from_bytes(data[:8], "little")
         events.append(Event.FromString(data[12 : 12 + length]))
         data = data[16 + length :]
-    scalars = [(v.tag, e.step, v.simple_value) for e in events for v in e.summary.value]
+    return events
+
+
+def test_tensorboard_has_the_same_numbers_by_stage_and_updates(path):
+    with Log(path) as log:
+        log.write("train", Counters(updates=7), {"loss": 0.5})
+    scalars = [(v.tag, e.step, v.simple_value) for e in events_of(path) for v in e.summary.value]
     assert scalars == [("train/loss", 7, 0.5)]
+
+
+@pytest.fixture
+def full_disk(path, monkeypatch):
+    """A full disk for TensorBoard's file alone."""
+    monkeypatch.setattr("time.time", lambda: 1e9)
+    folder = path.parent / "tensorboard"
+    folder.mkdir(parents=True)
+    (folder / "other").touch()
+    name = f"events.out.tfevents.1000000000.{socket.gethostname()}.2"
+    (folder / name).symlink_to("/dev/full")
+
+
+@pytest.mark.timeout(30)
+def test_a_full_disk_costs_tensorboard_and_no_line_of_the_log(path, full_disk, capfd):
+    values = {f"loss_{number}": 0.5 for number in range(20)}
+    with Log(path) as log:
+        for updates in range(50):
+            log.write("train", Counters(updates=updates), values)
+    assert [record["updates"] for record in read_log(path)] == list(range(50))
+    (said,) = capfd.readouterr().err.splitlines()
+    assert said.startswith("without TensorBoard: ") and "No space left" in said
+
+
+@pytest.mark.timeout(30)
+def test_a_full_disk_is_said_by_the_log_and_not_by_tensorboard(path, full_disk, monkeypatch):
+    real = os.write
+    with pytest.raises(RunFolderError, match=r"metrics.jsonl cannot be written"), Log(path) as log:
+        log.write("train", Counters(), {"loss": 0.5})
+        monkeypatch.setattr(os, "write", lambda file, line: real(file, line[:9]))
+        log.write("train", Counters(), {"loss": 0.5})
+
+
+def test_a_tensorboard_folder_that_cannot_be_made_stops_nothing(path, capfd):
+    path.parent.mkdir()
+    (path.parent / "tensorboard").touch()
+    with Log(path) as log:
+        for updates in range(2):
+            log.write("train", Counters(updates=updates), {"loss": 0.5})
+    assert len(read_log(path)) == 2
+    assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+def test_tensorboard_shows_nothing_twice_after_going_on(path):
+    Log(path, tensorboard=False).close()
+    with Log(path, position=0) as log:
+        log.write("train", Counters(updates=7), {"loss": 0.5})
+    starts = [event.step for event in events_of(path) if event.session_log.status]
+    assert starts == [7]

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from mrcom.core.errors import RunFolderError
+from mrcom.train.events import EventFile
 from mrcom.train.files import cannot_write, write_whole
 
 
@@ -75,9 +76,8 @@ class Log:
         lines = kept.splitlines()
         self._earlier_s = float(json.loads(lines[-1])["wall_s"]) if lines else 0.0
         self._start = time.monotonic()
-        self._resumed = position is not None
-        self._events_folder = path.parent / "tensorboard" if tensorboard else None
-        self._events: Any = None
+        folder = path.parent / "tensorboard"
+        self._events = EventFile(folder, resumed=position is not None) if tensorboard else None
 
     @property
     def position(self) -> int:
@@ -110,8 +110,8 @@ class Log:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise cannot_write(self._path, error) from error
-        if self._events_folder is not None:
-            self._write_events(stage, counters, numbers)
+        if self._events is not None:
+            self._events.write(stage, counters.updates, numbers)
 
     def close(self) -> None:
         """Write out what is buffered and let the files go."""
@@ -129,21 +129,6 @@ class Log:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _write_events(self, stage: str, counters: Counters, numbers: dict[str, float]) -> None:
-        if self._events is None:
-            import tensorboardX  # imported here: half a second, and only when something is logged
-
-            purge = counters.updates if self._resumed else None
-            # Files are named by the second: two of one second, or of a clock that was set
-            # back, must not be one file.
-            folder = pathlib.Path(str(self._events_folder))
-            number = len(list(folder.glob("*"))) if folder.is_dir() else 0
-            self._events = tensorboardX.SummaryWriter(
-                str(folder), purge_step=purge, flush_secs=10, filename_suffix=f".{number}"
-            )
-        for name, value in numbers.items():
-            self._events.add_scalar(f"{stage}/{name}", value, global_step=counters.updates)
 
 
 def _without(data: bytes, position: int, stages: Collection[str]) -> bytes:
