@@ -1,6 +1,7 @@
 """`mrcom doctor RUN` says what is wrong with a run's folder, and mends what can be mended."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -114,6 +115,33 @@ def test_what_is_no_run_is_refused(tmp_path, capsys):
     with pytest.raises(RunFolderError, match="not a run folder"):
         repair(tmp_path / "nothing")
     assert main(["doctor", str(tmp_path / "nothing")]) == 2
+
+
+def test_a_folder_of_runs_is_refused_and_nothing_in_it_is_removed(run, capsys):
+    writing = [run / "replay" / ".000009.npz.draft", run / "checkpoints" / ".9.draft"]
+    for file in writing:
+        file.write_bytes(b"half")
+    assert main(["doctor", str(run.parent)]) == 2
+    said = capsys.readouterr().err
+    assert "is not a run folder" in said and "Runs in it: run." in said
+    assert all(file.exists() for file in writing) and not (run.parent / ".lock").exists()
+
+
+def test_a_folder_without_a_configuration_is_a_run_where_there_are_checkpoints(run):
+    (run / "config.json").unlink()
+    assert states(run)["config.json"] == "mended"
+
+
+def test_a_folder_that_cannot_be_written_is_a_one_line_error(run, capsys):
+    step = Checkpoints(run / "checkpoints").steps()[-1]
+    (run / "checkpoints" / str(step) / RECORD).write_text("{")
+    (run / "broken").touch()
+    assert main(["doctor", str(run)]) == 2
+    assert re.search(r"broken/.* cannot be written", capsys.readouterr().err)
+    (run / ".lock").unlink()
+    (run / ".lock").mkdir()
+    assert main(["doctor", str(run)]) == 2
+    assert re.search(r"\.lock cannot be written", capsys.readouterr().err)
 
 
 def test_the_findings_can_be_had_as_json(run, capsys):

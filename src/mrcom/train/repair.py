@@ -10,7 +10,7 @@ from mrcom.core.config import from_json
 from mrcom.core.errors import CheckpointError, MrcomError, RunFolderError
 from mrcom.train.checkpoint import Checkpoints
 from mrcom.train.episodes import EpisodeFiles
-from mrcom.train.files import drop_leftovers, write_whole
+from mrcom.train.files import cannot_write, drop_leftovers, write_whole
 from mrcom.train.run_folder import RunFolder, locked, open_run, write_config
 from mrcom.train.settings import RunConfig
 
@@ -35,11 +35,11 @@ def repair(path: pathlib.Path) -> list[Finding]:
     whole one; a torn last line of a log is dropped; what killed writers left is removed.
 
     Raises:
-        RunFolderError: there is no folder, or a process is writing in it.
+        RunFolderError: it is no run's folder, a process is writing in it, or it cannot be written.
     """
     folder = RunFolder(path)
-    if not (path.is_dir() and list(path.glob("[!.]*"))):
-        open_run(path)
+    if not (folder.config_file.is_file() or folder.checkpoints.is_dir()):
+        open_run(path)  # says so; below a folder of runs lie unfinished files of those at work
     with locked(folder):
         whole, checkpoints = _checkpoints(folder)
         adapted = [
@@ -140,10 +140,13 @@ def _adapted(folder: RunFolder, kept: Checkpoints) -> list[Finding]:
 def _moved(folder: RunFolder, kept: Checkpoints, step: int, reason: str) -> Finding:
     path = kept.path(step)
     aside = folder.path / "broken" / f"{kept.folder.name}-{path.name}"
-    aside.parent.mkdir(exist_ok=True)
-    while aside.exists():
-        aside = aside.with_name(f"again-{aside.name}")
-    path.rename(aside)
+    try:
+        aside.parent.mkdir(exist_ok=True)
+        while aside.exists():
+            aside = aside.with_name(f"again-{aside.name}")
+        path.rename(aside)
+    except OSError as error:
+        raise cannot_write(aside, error) from error
     name = path.relative_to(folder.path.absolute())
     return Finding(str(name), "mended", f"{reason}; moved to {aside}")
 

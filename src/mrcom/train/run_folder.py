@@ -17,7 +17,7 @@ from typing import Any
 import mrcom
 from mrcom.core.config import difference, from_json, short_hash, to_json
 from mrcom.core.errors import RunFolderError
-from mrcom.train.files import write_whole
+from mrcom.train.files import cannot_write, write_whole
 
 FORMAT = 1
 LOCK = ".lock"
@@ -154,9 +154,14 @@ def locked(folder: RunFolder) -> Generator[None, None, None]:
     """Keep other processes that write out of a run's folder, for as long as this one lives.
 
     Raises:
-        RunFolderError: another one is in there; the message has its number.
+        RunFolderError: another one is in there, and the message has its number; or the folder
+            cannot be written.
     """
-    file = os.open(folder.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    path = folder.path / LOCK
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise cannot_write(path, error) from error
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -166,6 +171,8 @@ def locked(folder: RunFolder) -> Generator[None, None, None]:
                 f"{folder.path} is being written by process {holder}; wait until it has finished, "
                 f"or stop it with `kill {holder}`."
             ) from error
+        except OSError as error:  # a file system without locks
+            raise cannot_write(path, error) from error
         with contextlib.suppress(OSError):  # on a full disk it is locked all the same
             os.ftruncate(file, 0)
             os.pwrite(file, str(os.getpid()).encode(), 0)
@@ -182,11 +189,16 @@ def open_run(path: pathlib.Path) -> RunFolder:
     """
     folder = RunFolder(path)
     if not folder.config_file.is_file():
-        near = sorted(entry.parent.name for entry in path.parent.glob("*/config.json"))[:8]
-        there = f" Runs beside it: {', '.join(near)}." if near else ""
+        within, beside = _runs_in(path), _runs_in(path.parent)
+        there = f" Runs beside it: {', '.join(beside)}." if beside else ""
+        there = f" Runs in it: {', '.join(within)}." if within else there
         raise RunFolderError(f"{path} is not a run folder: it has no config.json.{there}")
     _read_record(folder.config_file)
     return folder
+
+
+def _runs_in(path: pathlib.Path) -> list[str]:
+    return sorted(entry.parent.name for entry in path.glob("*/config.json"))[:8]
 
 
 def free_path(name: str, root: pathlib.Path = pathlib.Path("runs")) -> pathlib.Path:
