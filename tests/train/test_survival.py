@@ -16,8 +16,9 @@ import pytest
 from toy import LOG, contents, toy_run
 
 from mrcom.cli.main import main
+from mrcom.core import files
 from mrcom.core.errors import CheckpointError, ConfigError, RunFolderError, Stopped
-from mrcom.train import files, loop, member
+from mrcom.train import loop, member
 from mrcom.train.checkpoint import RECORD, Checkpoints
 from mrcom.train.log import read_log
 from mrcom.train.repair import repair

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from mrcom.core.errors import CheckpointError
+from mrcom.core.files import read_arrays, write_arrays
 from mrcom.core.types import Steps
-from mrcom.train.files import read_arrays, write_arrays
 from mrcom.train.leaves import checksum
 
 _ARRAYS = ("obs", "action", "reward", "is_terminal")

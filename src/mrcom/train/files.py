@@ -1,86 +1,19 @@
-"""Files that are whole or absent, at whatever moment a process ends."""
+"""Files that are whole or absent; `core.files` holds them, for what does not train as well."""
 
-import contextlib
-import os
-import pathlib
-import shutil
-from collections.abc import Callable, Mapping
-from typing import BinaryIO
+from mrcom.core.files import (
+    cannot_write,
+    draft_of,
+    drop_leftovers,
+    read_arrays,
+    write_arrays,
+    write_whole,
+)
 
-import numpy as np
-
-from mrcom.core.errors import RunFolderError
-
-
-def draft_of(path: pathlib.Path) -> pathlib.Path:
-    """Where a file lies while it is written."""
-    return path.with_name(f".{path.name}.draft")
-
-
-def drop_leftovers(folder: pathlib.Path) -> list[str]:
-    """Remove what writers that were killed left below a folder; its names."""
-    found = sorted([*folder.rglob(".*.draft"), *folder.rglob("*.orbax-checkpoint-tmp*")])
-    for path in found:
-        # A thread of a writer that failed may still be at work; the next call takes the rest.
-        with contextlib.suppress(OSError):
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    return [path.name for path in found]
-
-
-def write_whole(path: pathlib.Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file that is the old or the new one at any moment; it is on disk on return.
-
-    Args:
-        path: the file; its folder is made.
-        write: puts the contents into the open file.
-
-    Raises:
-        RunFolderError: it cannot be written, such as on a full disk; the old one is untouched.
-    """
-    draft = draft_of(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-        _keep_name(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise cannot_write(path, error) from error
-
-
-def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays by name as an uncompressed `.npz`, whole or not at all.
-
-    Raises:
-        RunFolderError: it cannot be written.
-    """
-    write_whole(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
-
-
-def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Arrays that `write_arrays` wrote, compared with the file's own checksums."""
-    # Opened here: NumPy leaves a file open that turns out to be none of its own.
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
-
-
-def cannot_write(path: pathlib.Path, error: BaseException) -> RunFolderError:
-    """The one line for a file that could not be written."""
-    reason = getattr(error, "strerror", None) or str(error).partition("\n")[0][:200]
-    return RunFolderError(
-        f"{path} cannot be written ({reason}). What was saved before is whole: "
-        "make room or give write access, then go on with --resume."
-    )
-
-
-def _keep_name(folder: pathlib.Path) -> None:
-    # A renamed file is there after a power cut only once its folder is on disk too.
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+__all__ = [
+    "cannot_write",
+    "draft_of",
+    "drop_leftovers",
+    "read_arrays",
+    "write_arrays",
+    "write_whole",
+]

@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any
 
 from mrcom.core.errors import RunFolderError
+from mrcom.core.files import cannot_write, write_whole
 from mrcom.train.events import EventFile
-from mrcom.train.files import cannot_write, write_whole
 
 
 @dataclasses.dataclass(frozen=True)

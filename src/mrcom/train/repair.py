@@ -8,9 +8,9 @@ from typing import Any
 
 from mrcom.core.config import from_json
 from mrcom.core.errors import CheckpointError, MrcomError, RunFolderError
+from mrcom.core.files import cannot_write, drop_leftovers, write_whole
 from mrcom.train.checkpoint import Checkpoints
 from mrcom.train.episodes import EpisodeFiles
-from mrcom.train.files import cannot_write, drop_leftovers, write_whole
 from mrcom.train.run_folder import RunFolder, locked, open_run, write_config
 from mrcom.train.settings import RunConfig
 

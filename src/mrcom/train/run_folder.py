@@ -17,7 +17,7 @@ from typing import Any
 import mrcom
 from mrcom.core.config import difference, from_json, short_hash, to_json
 from mrcom.core.errors import RunFolderError
-from mrcom.train.files import cannot_write, write_whole
+from mrcom.core.files import cannot_write, write_whole
 
 FORMAT = 1
 LOCK = ".lock"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mrcom.core.errors import RunFolderError
-from mrcom.train.files import draft_of, drop_leftovers, read_arrays, write_arrays, write_whole
+from mrcom.core.files import draft_of, drop_leftovers, read_arrays, write_arrays, write_whole
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
