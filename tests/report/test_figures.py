@@ -1,22 +1,32 @@
 import dataclasses
+import errno
 import json
+import os
+from pathlib import Path
 
 import matplotlib
 import matplotlib.image
+import numpy as np
 import pytest
 from invented import invented_log, invented_scores, invented_start
 
 from mrcom.core.config import to_json
 from mrcom.core.errors import ConfigError, RunFolderError
-from mrcom.evaluate.dreams import save_starts
+from mrcom.evaluate.dreams import load_starts, save_starts
 from mrcom.evaluate.open_loop import OpenLoopErrors
+from mrcom.evaluate.pictures import DreamtPictures, load_pictures, save_pictures
 from mrcom.evaluate.predictions import _titles
 from mrcom.evaluate.scores import append_scores
 from mrcom.report import run_report
 from mrcom.report.curves import draw_learning_curves
 from mrcom.report.figures import draw_dreams, draw_scores
 from mrcom.report.observations import panels_of
-from mrcom.report.run_report import dreams_folder, open_loop_file, write_report
+from mrcom.report.run_report import (
+    dreams_folder,
+    open_loop_file,
+    pictures_folder,
+    write_report,
+)
 from mrcom.scenarios.scenario import Scenario
 from mrcom.train.run_folder import RunFolder
 
@@ -54,6 +64,44 @@ def test_a_figure_that_cannot_be_written_says_so(tmp_path):
 def test_a_known_body_shows_named_quantities_and_any_other_its_first():
     assert panels_of("walker", 24)[14] == "torso height [m]"
     assert panels_of("mine", 2) == {0: "observation 0", 1: "observation 1"}
+
+
+@pytest.mark.parametrize("name", ["report.md", "figures/scores.png", "figures/dream_hopper.gif"])
+def test_a_disk_that_is_full_leaves_the_old_report_and_says_so(tmp_path, monkeypatch, name):
+    folder, real = RunFolder(tmp_path / "run"), os.replace
+    append_scores(folder.scores_file, invented_scores(episodes=2))
+    grey = np.full((3, 8, 8, 3), 128, np.uint8)
+    save_pictures(pictures_folder(folder), [DreamtPictures("hopper", 0.02, grey, grey)])
+    write_report(folder)
+    before = (folder.path / name).read_bytes()
+
+    def full(draft, path):
+        if Path(path).name == Path(name).name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(draft, path)
+
+    monkeypatch.setattr(os, "replace", full)
+    append_scores(folder.scores_file, invented_scores(episodes=3))
+    with pytest.raises(RunFolderError, match=rf"{name} cannot be written \(No space left"):
+        write_report(folder)
+    assert (folder.path / name).read_bytes() == before
+
+
+def test_dreams_that_are_cut_short_are_refused_in_one_line(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    grey = np.full((3, 8, 8, 3), 128, np.uint8)
+    save_pictures(pictures_folder(folder), [DreamtPictures("hopper", 0.02, grey, grey)])
+    save_starts(dreams_folder(folder) / "hopper.npz", "hopper", 0.02, [invented_start(obs=15)])
+    readers = {
+        dreams_folder(folder) / "hopper.npz": load_starts,
+        pictures_folder(folder) / "hopper.npz": lambda path: load_pictures(path.parent),
+    }
+    for path, read in readers.items():
+        whole = path.read_bytes()
+        for length in (0, 1, 30, len(whole) // 2, len(whole) - 1):
+            path.write_bytes(whole[:length])
+            with pytest.raises(RunFolderError, match=r"hopper\.npz cannot be read"):
+                read(path)
 
 
 def test_a_report_is_made_of_the_files_in_the_folder(tmp_path):

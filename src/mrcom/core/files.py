@@ -62,10 +62,19 @@ def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Arrays that `write_arrays` wrote, compared with the file's own checksums."""
+    """Arrays by name from an `.npz` file, compared with the file's own checksums.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: it is damaged.
+    """
     # Opened here: NumPy leaves a file open that turns out to be none of its own.
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+    with path.open("rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
+        except Exception as error:  # those of zipfile, tokenize and zlib have nothing in common
+            raise ValueError(f"no whole .npz file: {error!r}") from error
 
 
 def cannot_write(path: pathlib.Path, error: BaseException) -> RunFolderError:
@@ -73,7 +82,7 @@ def cannot_write(path: pathlib.Path, error: BaseException) -> RunFolderError:
     reason = getattr(error, "strerror", None) or str(error).partition("\n")[0][:200]
     return RunFolderError(
         f"{path} cannot be written ({reason}). What was saved before is whole: "
-        "make room or give write access, then go on with --resume."
+        "make room or give write access, then go on (training: with --resume)."
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mrcom.core.errors import RunFolderError
+from mrcom.core.files import read_arrays, write_whole
 from mrcom.core.types import Batch
 from mrcom.evaluate.open_loop import Dreams
 
@@ -90,11 +91,7 @@ def save_starts(
         for field in dataclasses.fields(DreamtStart)
     }
     arrays |= {"body": np.asarray(body), "control_dt": np.asarray(control_dt)}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(path, allow_pickle=False, **arrays)
-    except OSError as error:
-        raise RunFolderError(f"{path} cannot be written ({error.strerror or error}).") from error
+    write_whole(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
 
 
 def load_starts(path: pathlib.Path) -> tuple[str, float, list[DreamtStart]]:
@@ -104,8 +101,7 @@ def load_starts(path: pathlib.Path) -> tuple[str, float, list[DreamtStart]]:
         RunFolderError: the file cannot be read or is not such a file.
     """
     try:
-        with np.load(path) as file:
-            arrays = dict(file)
+        arrays = read_arrays(path)
         num = len({name.partition(".")[0] for name in arrays if "." in name})
         starts = [_start(arrays, number) for number in range(num)]
         return str(arrays["body"]), float(arrays["control_dt"]), starts

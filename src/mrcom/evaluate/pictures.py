@@ -1,6 +1,7 @@
 """Dreams as pictures beside what was seen, kept for figures."""
 
 import dataclasses
+import functools
 import pathlib
 from typing import Any
 
@@ -11,6 +12,7 @@ from jaxtyping import UInt8
 from mrcom.agents.latent_agent import AbstractLatentAgent
 from mrcom.agents.picturing import draw_open_loop
 from mrcom.core.errors import ConfigError, RunFolderError
+from mrcom.core.files import read_arrays, write_whole
 from mrcom.core.rng import named_keys, root_key
 from mrcom.evaluate.open_loop import HORIZONS
 from mrcom.evaluate.predictions import HeldOut, windows_of
@@ -61,14 +63,10 @@ def save_pictures(folder: pathlib.Path, pictures: list[DreamtPictures]) -> None:
         RunFolderError: a file cannot be written.
     """
     for one in pictures:
-        path = folder / f"{one.body}.npz"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            np.savez_compressed(path, allow_pickle=False, **dataclasses.asdict(one))
-        except OSError as error:
-            raise RunFolderError(
-                f"{path} cannot be written ({error.strerror or error})."
-            ) from error
+        write = functools.partial(
+            np.savez_compressed, allow_pickle=False, **dataclasses.asdict(one)
+        )
+        write_whole(folder / f"{one.body}.npz", write)
 
 
 def load_pictures(folder: pathlib.Path) -> list[DreamtPictures]:
@@ -80,9 +78,9 @@ def load_pictures(folder: pathlib.Path) -> list[DreamtPictures]:
     found = []
     for path in sorted(folder.glob("*.npz")):
         try:
-            with np.load(path) as file:
-                body, control_dt = str(file["body"]), float(file["control_dt"])
-                found.append(DreamtPictures(body, control_dt, file["real"], file["dreamt"]))
+            arrays = read_arrays(path)
+            body, control_dt = str(arrays["body"]), float(arrays["control_dt"])
+            found.append(DreamtPictures(body, control_dt, arrays["real"], arrays["dreamt"]))
         except (OSError, ValueError, KeyError) as error:
             raise RunFolderError(f"{path} cannot be read as pictures ({error}).") from error
     return found

@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 from jaxtyping import UInt8
 
-from mrcom.core.errors import RunFolderError
+from mrcom.core.files import write_whole
 from mrcom.evaluate.pictures import DreamtPictures
 from mrcom.report.style import drawing
 
@@ -49,11 +49,8 @@ def write_video(path: pathlib.Path, pictures: DreamtPictures) -> None:
     frames = [Image.fromarray(frame) for frame in stacked(pictures)]
     # Viewers round a GIF's pauses to 10 ms, and slow down what is shorter than 20.
     pause = max(20, round(1000 * pictures.control_dt / 10) * 10)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        frames[0].save(path, save_all=True, append_images=frames[1:], duration=pause, loop=0)
-    except OSError as error:
-        raise RunFolderError(f"{path} cannot be written ({error.strerror or error}).") from error
+    options = {"save_all": True, "append_images": frames[1:], "duration": pause, "loop": 0}
+    write_whole(path, lambda file: frames[0].save(file, format="GIF", **options))
 
 
 def stacked(pictures: DreamtPictures) -> UInt8[np.ndarray, "H R C 3"]:

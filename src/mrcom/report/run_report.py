@@ -5,6 +5,7 @@ import json
 import pathlib
 
 from mrcom.core.errors import ConfigError, RunFolderError
+from mrcom.core.files import write_whole
 from mrcom.evaluate.dreams import load_starts
 from mrcom.evaluate.open_loop import OpenLoopErrors, errors_from_json
 from mrcom.evaluate.pictures import load_pictures
@@ -66,7 +67,7 @@ def write_report(folder: RunFolder, *, budget: str | None = None) -> RunReport:
     pictures = [f"![{path.stem}](figures/{path.name})\n" for path in figures]
     text = [f"# {folder.path.name}\n", *map(to_markdown, tables)]
     text += ["**Claims**\n", f"```\n{claims_text(claims)}```\n", *pictures]
-    (folder.path / "report.md").write_text("\n".join(text))
+    write_whole(folder.path / "report.md", lambda file: file.write("\n".join(text).encode()))
     return RunReport(tables, claims, figures)
 
 

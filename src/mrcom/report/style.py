@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from mrcom.core.errors import RunFolderError
+from mrcom.core.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,10 +65,4 @@ def drawing(path: pathlib.Path, **sizes: Any) -> Generator["Figure"]:
         figure = Figure(**sizes)
         FigureCanvasAgg(figure)
         yield figure
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(path)
-        except OSError as error:
-            raise RunFolderError(
-                f"{path} cannot be written ({error.strerror or error})."
-            ) from error
+        write_whole(path, lambda file: figure.savefig(file, format="png"))

@@ -5,7 +5,6 @@ watermark: experience is rebuilt from those files and from no others.
 """
 
 import pathlib
-import zipfile
 import zlib
 from collections.abc import Sequence
 
@@ -56,7 +55,7 @@ class EpisodeFiles:
             arrays = read_arrays(path)
             if _checksum(arrays) != expected:
                 raise ValueError("its contents are not those that were collected")
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError) as error:
             reason = getattr(error, "strerror", None) or error
             raise CheckpointError(
                 f"{path} is missing or damaged ({reason}); `mrcom doctor RUN` goes back to the "
