@@ -40,3 +40,23 @@ def test_arrays_come_back_by_name(tmp_path):
     found = read_arrays(tmp_path / "a.npz")
     assert set(found) == {"x", "y"}
     np.testing.assert_array_equal(found["x"], np.arange(3))
+
+
+def test_a_bit_that_flipped_is_noticed_or_changes_nothing(tmp_path):
+    path, arrays = tmp_path / "a.npz", {"x": np.arange(3.0), "y": np.array(True)}
+    write_arrays(path, arrays)
+    whole, noticed = path.read_bytes(), 0
+    positions = range(0, 8 * len(whole), 5)
+    for position in positions:
+        flipped = bytearray(whole)
+        flipped[position // 8] ^= 1 << position % 8
+        path.write_bytes(flipped)
+        try:
+            found = read_arrays(path)
+        except (OSError, ValueError):
+            noticed += 1
+            continue
+        assert set(found) <= set(arrays)  # the list of contents can lose one
+        for name in found:
+            np.testing.assert_array_equal(found[name], arrays[name])
+    assert noticed > len(positions) / 2
