@@ -1,5 +1,6 @@
 """Every line of a log is whole, carries all counters, and is never lost or repeated."""
 
+import contextlib
 import json
 import math
 import os
@@ -118,6 +119,30 @@ def test_a_damaged_line_is_named_by_its_number(path):
     path.write_text('{"stage": "train"}\nnonsense\n')
     with pytest.raises(RunFolderError, match="line 2"):
         read_log(path)
+
+
+def test_whatever_bit_flips_in_a_log_it_is_read_or_refused_and_goes_on(path):
+    with Log(path, tensorboard=False) as log:
+        for updates in range(2):
+            log.write("train", Counters(updates=updates), {"loss": 0.5})
+    whole = path.read_bytes()
+    for place in range(0, 8 * len(whole), 3):
+        flipped = bytearray(whole)
+        flipped[place // 8] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        for stage in (None, "train"):
+            with contextlib.suppress(RunFolderError):
+                read_log(path, stage)
+        Log(path, tensorboard=False).close()
+        Log(path, position=0, again=("train",), tensorboard=False).close()
+
+
+def test_time_counts_on_behind_a_damaged_line(path):
+    path.parent.mkdir()
+    path.write_bytes(b'{"stage": "train", "wall_s": 100.0}\n{"stage": "\xff", "wall_s": 200.0}\n')
+    with Log(path, tensorboard=False) as log:
+        log.write("train", Counters(), {})
+    assert 100 <= json.loads(path.read_bytes().splitlines()[-1])["wall_s"] < 160
 
 
 def test_no_log_is_a_one_line_error(path, tmp_path):

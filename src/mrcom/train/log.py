@@ -1,5 +1,6 @@
 """What a run says while it goes: JSON lines always, TensorBoard beside them."""
 
+import contextlib
 import dataclasses
 import errno
 import json
@@ -73,8 +74,7 @@ class Log:
             raise cannot_write(path, error) from error
         self._path = path
         # Time spent before an interruption counts on; the pause does not.
-        lines = kept.splitlines()
-        self._earlier_s = float(json.loads(lines[-1])["wall_s"]) if lines else 0.0
+        self._earlier_s = _seconds(kept)
         self._start = time.monotonic()
         folder = path.parent / "tensorboard"
         self._events = EventFile(folder, resumed=position is not None) if tensorboard else None
@@ -131,12 +131,20 @@ class Log:
         self.close()
 
 
+def _seconds(data: bytes) -> float:
+    """Time that was spent up to the last line of a log that is no damaged one."""
+    for line in reversed(data.splitlines()):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            return float(json.loads(line)["wall_s"])
+    return 0.0
+
+
 def _without(data: bytes, position: int, stages: Collection[str]) -> bytes:
     """The lines of a log but those of some stages after a position; what is no line goes too."""
     kept = [data[: data[:position].rfind(b"\n") + 1]]
     for line in data[len(kept[0]) :].splitlines(keepends=True):
         try:
-            stage = json.loads(line)["stage"]
+            stage = str(json.loads(line)["stage"])
         except (ValueError, KeyError, TypeError):
             continue
         if stage.split("/")[0] not in stages:
@@ -151,15 +159,16 @@ def read_log(path: pathlib.Path, stage: str | None = None) -> list[dict[str, Any
         RunFolderError: the file cannot be read, or a line is damaged; the message has its number.
     """
     try:
-        text = path.read_text()
+        data = path.read_bytes()
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read ({error.strerror or error}).") from error
     records = []
-    for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), start=1):
+    for number, line in enumerate(data.split(b"\n")[:-1], start=1):
         try:
             record = json.loads(line)
-        except ValueError as error:
-            raise RunFolderError(f"{path}, line {number} is damaged: {error}.") from error
-        if stage is None or record["stage"] == stage:
+            wanted = record["stage"] == stage or stage is None
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunFolderError(f"{path}, line {number} is damaged: {error!r}.") from error
+        if wanted:
             records.append(record)
     return records
