@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import errno
+import fcntl
 import json
 import math
 import operator
@@ -89,7 +91,7 @@ def append_scores(path: pathlib.Path, scores: Iterable[Score]) -> None:
         RunFolderError: the file cannot be written.
     """
     said: dict[tuple[Any, ...], Score] = {}
-    for line in path.read_text().splitlines() if path.is_file() else ():
+    for line in path.read_bytes().split(b"\n") if path.is_file() else ():
         with contextlib.suppress(RunFolderError):  # a damaged line is its readers' affair
             score = _parse(line, "")
             said[score.cell] = score
@@ -100,20 +102,28 @@ def append_scores(path: pathlib.Path, scores: Iterable[Score]) -> None:
 def append_lines(path: pathlib.Path, records: Iterable[Mapping[str, Any]]) -> None:
     """Adds JSON lines to a file, all at once.
 
+    A torn last line, as a killed writer leaves it, is taken away first.
+
     Raises:
-        RunFolderError: the file cannot be written.
+        RunFolderError: the file cannot be written; nothing of the lines is in it.
     """
     text = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            end = os.lseek(file, 0, os.SEEK_END)
-            if end and os.pread(file, 1, end - 1) != b"\n":
-                text = "\n" + text  # what a killed writer left behind must not swallow our line
+            fcntl.flock(file, fcntl.LOCK_EX)  # nothing of another writer's is taken away
+            written = path.read_bytes()
+            end, tail = len(written), written[written.rfind(b"\n") + 1 :]
+            if _is_json(tail):
+                text = "\n" + text  # the last line lacks nothing but its end
+            elif tail:
+                end -= len(tail)
+                os.ftruncate(file, end)
             data = text.encode()
-            if os.write(file, data) != len(data):
-                raise OSError("the disk is full")
+            if os.write(file, data) < len(data):
+                os.ftruncate(file, end)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(file)
     except OSError as error:
@@ -125,13 +135,7 @@ R = TypeVar("R")
 
 
 def append_record(path: pathlib.Path, record: Any) -> None:
-    """Adds a line to a file; a reader sees all of it or nothing.
-
-    A torn last line, as an interruption leaves it, is taken away first.
-    """
-    written = path.read_bytes() if path.is_file() else b""
-    if written and not written.endswith(b"\n"):
-        os.truncate(path, written.rfind(b"\n") + 1)
+    """Adds a line to a file, as `append_lines` does."""
     append_lines(path, [to_json(record)])
 
 
@@ -145,11 +149,11 @@ def read_records(path: pathlib.Path, kind: type[R]) -> list[R]:
     """
     if not path.is_file():
         return []
-    text, latest = path.read_text(), {}
-    for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), start=1):
+    latest = {}
+    for number, line in enumerate(_lines(path), start=1):
         try:
             record: Any = from_json(kind, json.loads(line))
-        except (ValueError, ConfigError, AttributeError) as error:
+        except (ValueError, ConfigError, AttributeError, TypeError) as error:
             raise RunFolderError(
                 f"{path}, line {number} is damaged: {error}. Delete the line."
             ) from error
@@ -160,25 +164,39 @@ def read_records(path: pathlib.Path, kind: type[R]) -> list[R]:
 def read_scores(path: pathlib.Path) -> list[Score]:
     """All lines of a file; of a measurement made twice the later one.
 
+    A torn last line, as an interruption leaves it, is left out.
+
     Raises:
         RunFolderError: the file cannot be read, or a line is not a score; the message has
             its number and says what is wrong with it.
     """
-    try:
-        text = path.read_text()
-    except OSError as error:
-        raise RunFolderError(
-            f"{path} cannot be read ({error.strerror or error}). Run `mrcom evaluate` first."
-        ) from error
     latest: dict[tuple[Any, ...], Score] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(_lines(path), start=1):
         if line.strip():
             score = _parse(line, f"{path}, line {number}")
             latest[score.cell] = score
     return list(latest.values())
 
 
-def _parse(line: str, where: str) -> Score:
+def _lines(path: pathlib.Path) -> list[bytes]:
+    """The lines of a file, as bytes: one that is damaged need not be text."""
+    try:
+        *lines, tail = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise RunFolderError(
+            f"{path} cannot be read ({error.strerror or error}). Run `mrcom evaluate` first."
+        ) from error
+    return [*lines, tail] if _is_json(tail) else lines
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def _parse(line: bytes, where: str) -> Score:
     try:
         value = json.loads(line)
     except ValueError as error:
