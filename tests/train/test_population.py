@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import equinox as eqx
 import jax
@@ -132,6 +133,25 @@ def test_the_doctor_sees_every_run_of_a_folder(tmp_path, capsys):
     (path / folders[1] / "metrics.jsonl").write_text("nonsense\n{}\n")
     assert main(["doctor", str(path)]) == 2
     assert f"broken: {folders[1]} metrics.jsonl\n" in capsys.readouterr().out
+
+
+def test_the_doctor_mends_each_run_whatever_is_wrong_with_the_others(tmp_path, capsys):
+    path = tmp_path / "two"
+    together(path)
+    first, second = (path / f"seed-{seed}" for seed in (3, 4))
+    (first / "config.json").write_text("{")
+    (second / "replay" / ".000009.npz.draft").write_bytes(b"half")
+    assert main(["doctor", str(path)]) == 0
+    assert "seed-3 config.json" in capsys.readouterr().out
+    (first / ".lock").unlink()
+    (first / ".lock").mkdir()
+    (second / "config.json").write_text("{")
+    assert main(["doctor", str(path), "--json"]) == 2
+    state = {one["name"]: one["state"] for one in json.loads(capsys.readouterr().out)["checks"]}
+    assert (state["seed-3 folder"], state["seed-4 config.json"]) == ("broken", "mended")
+    shutil.rmtree(first)
+    assert main(["doctor", str(path)]) == 0
+    assert f"none: --resume {path} begins the run" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("cut", [4, 11, 99])

@@ -10,6 +10,7 @@ import tyro
 
 from mrcom.cli.benchmark import SIZE
 from mrcom.cli.options import Json
+from mrcom.core.errors import MrcomError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,17 +63,21 @@ def run(options: Doctor) -> int:
 
 def _runs(path: pathlib.Path) -> list[Any]:
     """What was found, and mended, in a run's folder or in those of several that learn together."""
-    from mrcom.train.population import folder_of, is_population, open_population
-    from mrcom.train.repair import repair
+    from mrcom.train.population import begun_population, folder_of, is_population
+    from mrcom.train.repair import Finding, repair
 
     if not is_population(path):
         return repair(path)
-    folders = [folder_of(path, config) for config in open_population(path)]
-    return [
-        dataclasses.replace(check, name=f"{folder.name} {check.name}")
-        for folder in folders
-        for check in repair(folder)
-    ]
+    found = []
+    for config in begun_population(path):
+        folder = folder_of(path, config)
+        try:
+            begins = Finding("folder", "ok", f"none: --resume {path} begins the run")
+            checks = repair(folder) if folder.exists() else [begins]
+        except MrcomError as error:  # the others may be whole, or can be mended
+            checks = [Finding("folder", "broken", str(error))]
+        found += [dataclasses.replace(one, name=f"{folder.name} {one.name}") for one in checks]
+    return found
 
 
 def _operations(size: str) -> list[Any]:

@@ -146,17 +146,26 @@ def is_population(path: pathlib.Path) -> bool:
     return (path / RECORD).is_file()
 
 
-def open_population(path: pathlib.Path) -> list[RunConfig]:
-    """The configurations of its runs, as they were begun or changed since.
+def begun_population(path: pathlib.Path) -> list[RunConfig]:
+    """The configurations of its runs, as they were begun.
 
     Raises:
         RunFolderError: what says so cannot be read.
     """
     try:
         record = json.loads((path / RECORD).read_text())
-        begun = [from_json(RunConfig, one) for one in record["runs"]]
+        return [from_json(RunConfig, one) for one in record["runs"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunFolderError(f"{path / RECORD} cannot be read: {error!r}.") from error
+
+
+def open_population(path: pathlib.Path) -> list[RunConfig]:
+    """The configurations of its runs, as they were begun or changed since.
+
+    Raises:
+        RunFolderError: what says so cannot be read.
+    """
+    begun = begun_population(path)
     there = [RunFolder(folder_of(path, one)) for one in begun]
     return [
         from_json(RunConfig, folder.config) if folder.config_file.is_file() else one
