@@ -1,11 +1,14 @@
 """Files that are whole or absent, at whatever moment a process ends."""
 
 import contextlib
+import errno
+import fcntl
+import json
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Mapping
-from typing import BinaryIO
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -75,6 +78,47 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
                 return {name: stored[name] for name in stored.files}
         except Exception as error:  # those of zipfile, tokenize and zlib have nothing in common
             raise ValueError(f"no whole .npz file: {error!r}") from error
+
+
+def append_lines(path: pathlib.Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Adds JSON lines to a file, all at once.
+
+    A torn last line, as a killed writer leaves it, is taken away first.
+
+    Raises:
+        RunFolderError: the file cannot be written; nothing of the lines is in it.
+    """
+    text = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)  # nothing of another writer's is taken away
+            written = path.read_bytes()
+            end = sum(len(line) + 1 for line in whole_lines(written))
+            os.ftruncate(file, min(end, len(written)))
+            # A last line that lacks nothing but its end is given one.
+            data = b"\n" * (end > len(written)) + text.encode()
+            if os.write(file, data) < len(data):
+                os.ftruncate(file, min(end, len(written)))
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def whole_lines(data: bytes) -> list[bytes]:
+    """The lines of a file of JSON lines, as bytes: one that is damaged need not be text.
+
+    What follows the last end of a line is one if it is whole.
+    """
+    *lines, tail = data.split(b"\n")
+    try:
+        json.loads(tail)
+    except ValueError:
+        return lines
+    return [*lines, tail]
 
 
 def cannot_write(path: pathlib.Path, error: BaseException) -> RunFolderError:

@@ -2,12 +2,9 @@
 
 import contextlib
 import dataclasses
-import errno
-import fcntl
 import json
 import math
 import operator
-import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -17,6 +14,7 @@ from jaxtyping import Float
 
 from mrcom.core.config import from_json, to_json
 from mrcom.core.errors import ConfigError, RunFolderError, unknown
+from mrcom.core.files import append_lines, whole_lines
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,37 +97,6 @@ def append_scores(path: pathlib.Path, scores: Iterable[Score]) -> None:
     append_lines(path, map(dataclasses.asdict, new))
 
 
-def append_lines(path: pathlib.Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """Adds JSON lines to a file, all at once.
-
-    A torn last line, as a killed writer leaves it, is taken away first.
-
-    Raises:
-        RunFolderError: the file cannot be written; nothing of the lines is in it.
-    """
-    text = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)  # nothing of another writer's is taken away
-            written = path.read_bytes()
-            end, tail = len(written), written[written.rfind(b"\n") + 1 :]
-            if _is_json(tail):
-                text = "\n" + text  # the last line lacks nothing but its end
-            elif tail:
-                end -= len(tail)
-                os.ftruncate(file, end)
-            data = text.encode()
-            if os.write(file, data) < len(data):
-                os.ftruncate(file, end)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        finally:
-            os.close(file)
-    except OSError as error:
-        raise RunFolderError(f"{path} cannot be written ({error.strerror or error}).") from error
-
-
 R = TypeVar("R")
 """A dataclass whose `key` says what makes two of them the same measurement."""
 
@@ -179,21 +146,12 @@ def read_scores(path: pathlib.Path) -> list[Score]:
 
 
 def _lines(path: pathlib.Path) -> list[bytes]:
-    """The lines of a file, as bytes: one that is damaged need not be text."""
     try:
-        *lines, tail = path.read_bytes().split(b"\n")
+        return whole_lines(path.read_bytes())
     except OSError as error:
         raise RunFolderError(
             f"{path} cannot be read ({error.strerror or error}). Run `mrcom evaluate` first."
         ) from error
-    return [*lines, tail] if _is_json(tail) else lines
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
-        return False
 
 
 def _parse(line: bytes, where: str) -> Score:
