@@ -1,7 +1,9 @@
 """Training of experts: stops, resumes, refuses; what it assumes about bodies."""
 
 import dataclasses
+import errno
 import json
+import os
 
 import jax
 import numpy as np
@@ -14,9 +16,15 @@ from mrcom.core.rng import root_key
 from mrcom.scenarios.scenario import Scenario
 from mrcom.scenarios.splits import Box
 from mrcom.simulate.herd import Herd
-from mrcom.train import expert_groups
+from mrcom.train import expert_files, expert_groups
 from mrcom.train.expert import train_expert
-from mrcom.train.expert_files import Progress, by_speed, load_checkpoint, save_checkpoint
+from mrcom.train.expert_files import (
+    ExpertFiles,
+    Progress,
+    by_speed,
+    load_checkpoint,
+    save_checkpoint,
+)
 from mrcom.train.expert_groups import (
     MIRRORS,
     ExpertConfig,
@@ -28,6 +36,7 @@ from mrcom.train.expert_groups import (
     stages_of,
 )
 from mrcom.train.expert_table import ExpertTable
+from mrcom.train.run_folder import RunFolder, locked
 
 TINY = ExpertConfig(
     PPOConfig(hidden=(8,), epochs=1, minibatches=2), groups=2, group_size=2, horizon=20
@@ -56,6 +65,55 @@ def test_training_stops_resumes_and_leaves_usable_weights(tmp_path):
     last = lines_of(tmp_path / "run")[-1]
     assert (last["env_steps"], last["iterations"]) == (240, 3)
     assert read_expert(tmp_path / "run" / "latest.npz", "cheetah").record["env_steps"] == 240
+
+
+def test_a_training_that_is_killed_after_an_evaluation_does_not_lose_its_best(
+    tmp_path, monkeypatch
+):
+    settings = {"run_dir": tmp_path / "run", "config": TINY, "num_threads": 1}
+    returns = iter([10.0, 50.0, 20.0])
+    monkeypatch.setattr(
+        expert_files, "evaluate_expert", lambda *given: np.full(48, next(returns), np.float32)
+    )
+    train_expert("cheetah", env_steps=80, **settings)
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(expert_files, "save_checkpoint", killed)
+        train_expert("cheetah", env_steps=160, resume=True, **settings)
+    best = train_expert("cheetah", env_steps=160, resume=True, **settings)
+    assert read_expert(best).record["best"] == 50.0
+    assert lines_of(tmp_path / "run")[-1]["best"] == 50.0
+
+
+def test_a_best_policy_comes_with_a_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(expert_files, "evaluate_expert", lambda *given: np.ones(48, np.float32))
+    head, state = {"seed": 0}, init_ppo(TINY.ppo, 20, 6, root_key(0))
+    files = ExpertFiles("cheetah", TINY.box, tmp_path, head, 1, None)
+    files.evaluate(state, Progress(env_steps=3))
+    _, progress = load_checkpoint(tmp_path, state, head)
+    assert (progress.env_steps, progress.best) == (3, 1.0)
+
+
+@pytest.mark.parametrize("name", ["checkpoint.eqx", "latest.npz"])
+def test_a_full_disk_ends_a_training_in_one_line(tmp_path, monkeypatch, name):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def replace(draft, path, real=os.replace):
+        if path.name == name:
+            raise full
+        real(draft, path)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(RunFolderError, match=rf"{name} cannot be written .*No space left"):
+        train_expert("cheetah", env_steps=80, run_dir=tmp_path / "run", config=TINY, num_threads=1)
+
+
+def test_a_folder_in_which_an_expert_is_trained_is_refused(tmp_path):
+    with locked(RunFolder(tmp_path)), pytest.raises(RunFolderError, match=f"process {os.getpid()}"):
+        train_expert("cheetah", env_steps=80, run_dir=tmp_path, config=TINY, num_threads=1)
 
 
 @pytest.mark.slow

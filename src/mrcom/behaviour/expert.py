@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mrcom.core.errors import CheckpointError, ConfigError
+from mrcom.core.files import write_arrays
 from mrcom.core.steps import Layout
 from mrcom.scenarios.bodies import body as body_named
 from mrcom.scenarios.scenario import Scenario
@@ -103,18 +104,17 @@ class Expert:
         return x @ self.weights[-1] + self.biases[-1]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the weight file; a reader never sees half of it."""
+        """Write the weight file, whole or not at all.
+
+        Raises:
+            RunFolderError: it cannot be written.
+        """
         arrays = {"mean": self.mean, "std": self.std}
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             arrays |= {f"weight{i}": weight, f"bias{i}": bias}
         header = {"version": VERSION, "body": self.body, "layers": len(self.weights)}
-        buffer = io.BytesIO()
         record = json.dumps(header | {"training": dict(self.record)})
-        np.savez(buffer, record=np.array(record), **arrays)  # ty: ignore[invalid-argument-type]
-        target = pathlib.Path(path)
-        part = target.with_suffix(".part")
-        part.write_bytes(buffer.getvalue())
-        os.replace(part, target)
+        write_arrays(pathlib.Path(path), {"record": np.array(record)} | arrays)
 
 
 def _silu(x: Float[np.ndarray, "N J"]) -> Float[np.ndarray, "N J"]:

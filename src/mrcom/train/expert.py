@@ -16,7 +16,7 @@ from mrcom.core.config import to_json
 from mrcom.core.errors import ConfigError, RunFolderError, TrainingDivergedError
 from mrcom.core.rng import named_keys, root_key
 from mrcom.scenarios.bodies import body as body_named
-from mrcom.train.expert_files import ExpertFiles, Progress, load_checkpoint, save_checkpoint
+from mrcom.train.expert_files import ExpertFiles, Progress, best_so_far, load_checkpoint
 from mrcom.train.expert_groups import (
     ASSISTS,
     MIRRORS,
@@ -28,6 +28,7 @@ from mrcom.train.expert_groups import (
     settings_at,
     stages_of,
 )
+from mrcom.train.run_folder import RunFolder, check_writable, locked
 
 LOG_EVERY_S = 20.0
 
@@ -59,7 +60,8 @@ def train_expert(
 
     Raises:
         ConfigError: neither limit is given, or the body is unknown.
-        RunFolderError: the folder holds a training and `resume` is False.
+        RunFolderError: the folder holds a training and `resume` is False, another process
+            trains in it, or it cannot be written.
         TrainingDivergedError: a loss or a simulation is no longer finite; the last checkpoint
             is kept.
     """
@@ -67,13 +69,25 @@ def train_expert(
         raise ConfigError("train_expert needs seconds or env_steps, or it would never stop.")
     body_named(body)
     stages = stages_of(body) if config is None else (Stage(0, config),)
-    config = stages[0].config
     folder = pathlib.Path(run_dir)
-    if (folder / "checkpoint.eqx").exists() and not resume:
-        raise RunFolderError(f"{folder} already holds a training; resume it or choose another.")
-    folder.mkdir(parents=True, exist_ok=True)
-    training = _Training(body, stages, folder, seed, resume, num_threads)
-    files = ExpertFiles(body, config.box, folder, training.head, num_threads, report)
+    check_writable(folder)
+    with locked(RunFolder(folder)):
+        if (folder / "checkpoint.eqx").exists() and not resume:
+            raise RunFolderError(f"{folder} already holds a training; resume it or choose another.")
+        training = _Training(body, stages, folder, seed, resume, num_threads)
+        box = stages[0].config.box
+        files = ExpertFiles(body, box, folder, training.head, num_threads, report)
+        _train(training, files, stages[0].config, seconds, env_steps)
+    return folder / "best.npz"
+
+
+def _train(
+    training: "_Training",
+    files: ExpertFiles,
+    config: ExpertConfig,
+    seconds: float | None,
+    env_steps: int | None,
+) -> None:
     start = time.monotonic()
     earlier, due = training.progress.seconds, dict.fromkeys(("log", "evaluate", "save"), start)
     periods = {
@@ -94,10 +108,9 @@ def train_expert(
         if "evaluate" in ready:
             files.evaluate(training.state, progress)
         if "save" in ready:
-            save_checkpoint(folder, training.state, progress, training.head)
-            files.export(training.state, progress, "latest")
+            files.save(training.state, progress)
         if over:
-            return folder / "best.npz"
+            return
 
 
 class _Training:
@@ -128,6 +141,7 @@ class _Training:
         self.progress = Progress()
         if resume:
             self.state, self.progress = load_checkpoint(folder, self.state, self.head)
+            self.progress.best = best_so_far(folder, body)
         self._config: ExpertConfig | None = None
         self._groups: list[Group] = []
         self._finished: list[tuple[float, float]] = []

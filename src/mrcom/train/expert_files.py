@@ -1,8 +1,8 @@
 """What the training of an expert writes: log, checkpoints, weights; and its evaluation."""
 
 import dataclasses
+import io
 import json
-import os
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,10 +12,11 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from mrcom.behaviour.expert import Expert, ExpertPolicy
+from mrcom.behaviour.expert import Expert, ExpertPolicy, read_expert
 from mrcom.behaviour.ppo import PPOState
 from mrcom.core.config import difference
 from mrcom.core.errors import CheckpointError
+from mrcom.core.files import append_lines, write_whole
 from mrcom.scenarios.scenario import Scenario
 from mrcom.scenarios.splits import Box, sample_scenarios
 from mrcom.simulate.rollout import rollout
@@ -58,13 +59,28 @@ class Progress:
 
 
 def save_checkpoint(folder: pathlib.Path, state: PPOState, progress: Progress, head: dict) -> None:
-    """Write the checkpoint; the old one stays until the new one is whole."""
-    part = folder / "checkpoint.part"
-    with part.open("wb") as file:
-        line = json.dumps(head | {"progress": dataclasses.asdict(progress)})
-        file.write(line.encode() + b"\n")
-        eqx.tree_serialise_leaves(file, state)
-    os.replace(part, folder / "checkpoint.eqx")
+    """Write the checkpoint; the old one stays until the new one is whole.
+
+    Raises:
+        RunFolderError: it cannot be written.
+    """
+    line = json.dumps(head | {"progress": dataclasses.asdict(progress)})
+    arrays = io.BytesIO()
+    eqx.tree_serialise_leaves(arrays, state)
+    whole = line.encode() + b"\n" + arrays.getvalue()
+    write_whole(folder / "checkpoint.eqx", lambda file: file.write(whole))
+
+
+def best_so_far(folder: pathlib.Path, body: str) -> float:
+    """Mean return of the weights in `best.npz`; that of none where there are none.
+
+    A training that was killed may have written them after its last checkpoint.
+
+    Raises:
+        CheckpointError: they are damaged, or another body's.
+    """
+    path = folder / "best.npz"
+    return float(read_expert(path, body).record["best"]) if path.exists() else Progress().best
 
 
 def load_checkpoint(folder: pathlib.Path, like: PPOState, head: dict) -> tuple[PPOState, Progress]:
@@ -109,8 +125,7 @@ class ExpertFiles:
     def log(self, kind: str, progress: Progress, values: Mapping[str, Any]) -> None:
         """Append one line to `log.jsonl`."""
         line = {"kind": kind, "time": time.time()} | dataclasses.asdict(progress) | dict(values)
-        with (self._folder / "log.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        append_lines(self._folder / "log.jsonl", [line])
         if self._report is not None:
             self._report(line)
 
@@ -130,13 +145,22 @@ class ExpertFiles:
         expert.save(self._folder / f"{name}.npz")
         return expert
 
+    def save(self, state: PPOState, progress: Progress) -> None:
+        """Write the checkpoint, and the policy as it is now."""
+        save_checkpoint(self._folder, state, progress, dict(self._head))
+        self.export(state, progress, "latest")
+
     def evaluate(self, state: PPOState, progress: Progress) -> None:
-        """Mode actions on fixed scenarios and seeds; keeps the best weights as `best.npz`."""
+        """Mode actions on fixed scenarios and seeds; keeps the best weights as `best.npz`.
+
+        They come with a checkpoint, so that a training that is killed goes on from there.
+        """
         expert = self.export(state, progress, "latest")
         returns = evaluate_expert(expert, self._scenarios, 0, self._num_threads)
         if returns.mean() > progress.best:
             progress.best = float(returns.mean())
             self.export(state, progress, "best")
+            self.save(state, progress)
         shares = np.array([scenario.parameters()[0] for scenario in self._scenarios])
         values = {"mode_return": float(returns.mean()), "by_speed": by_speed(shares, returns)}
         self.log("evaluate", progress, values)
