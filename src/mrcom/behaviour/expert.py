@@ -13,7 +13,6 @@ import io
 import json
 import os
 import pathlib
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,7 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mrcom.core.errors import CheckpointError, ConfigError
-from mrcom.core.files import write_arrays
+from mrcom.core.files import arrays_in, write_arrays
 from mrcom.core.steps import Layout
 from mrcom.scenarios.bodies import body as body_named
 from mrcom.scenarios.scenario import Scenario
@@ -139,25 +138,21 @@ def read_expert(path: str | os.PathLike[str], body: str | None = None) -> Expert
 
 def _parsed(content: bytes, name: str, body: str | None) -> Expert:
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            header = json.loads(str(file["record"]))
-            if header["version"] != VERSION:
-                raise CheckpointError(
-                    f"{name} has version {header['version']}, expected {VERSION}."
-                )
-            if body is not None and header["body"] != body:
-                raise CheckpointError(
-                    f"{name} is the expert of {header['body']!r}, expected {body!r}."
-                )
-            return Expert(
-                header["body"],
-                file["mean"],
-                file["std"],
-                tuple(file[f"weight{i}"] for i in range(header["layers"])),
-                tuple(file[f"bias{i}"] for i in range(header["layers"])),
-                header["training"],
-            )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        stored = arrays_in(io.BytesIO(content))
+        header = json.loads(str(stored["record"]))
+        if header["version"] != VERSION:
+            raise CheckpointError(f"{name} has version {header['version']}, expected {VERSION}.")
+        if body is not None and header["body"] != body:
+            raise CheckpointError(f"{name} is the expert of {header['body']!r}, expected {body!r}.")
+        return Expert(
+            header["body"],
+            stored["mean"],
+            stored["std"],
+            tuple(stored[f"weight{i}"] for i in range(header["layers"])),
+            tuple(stored[f"bias{i}"] for i in range(header["layers"])),
+            header["training"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{name} is not a readable expert: {error}.") from error
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import io
 import json
 import os
 import pathlib
@@ -73,11 +74,20 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
     """
     # Opened here: NumPy leaves a file open that turns out to be none of its own.
     with path.open("rb") as file:
-        try:
-            with np.load(file, allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files}
-        except Exception as error:  # those of zipfile, tokenize and zlib have nothing in common
-            raise ValueError(f"no whole .npz file: {error!r}") from error
+        return arrays_in(file)
+
+
+def arrays_in(file: io.BufferedIOBase) -> dict[str, np.ndarray]:
+    """The same from an open file.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except Exception as error:  # those of zipfile, tokenize and zlib have nothing in common
+        raise ValueError(f"no whole .npz file: {error!r}") from error
 
 
 def append_lines(path: pathlib.Path, records: Iterable[Mapping[str, Any]]) -> None:
