@@ -29,7 +29,7 @@ from mrcom.train.checkpoint import RECORD, Checkpoints
 from mrcom.train.contestants import contestants
 from mrcom.train.log import Counters, read_log
 from mrcom.train.run import begin, open_trained, restore
-from mrcom.train.run_folder import open_run
+from mrcom.train.run_folder import locked, open_run
 from mrcom.train.settings import RunConfig, worlds_of
 
 pytestmark = pytest.mark.slow
@@ -160,6 +160,9 @@ def test_what_was_adapted_before_the_run_learnt_on_is_neither_judged_nor_kept_as
     demo, tmp_path, capsys
 ):
     run = str(shutil.copytree(demo, tmp_path / "run"))
+    with locked(open_run(Path(run))):
+        assert main(["adapt", run, "--name", "more"]) == 2
+    assert "is being written by process" in capsys.readouterr().err
     longer = ("--updates", "12", "--allow-change", "budget.updates")
     assert main(["train", "--resume", run, *longer]) == 0
     assert main(["adapt", run]) == 2

@@ -34,6 +34,15 @@ def test_a_panel_takes_the_values_of_its_stage_and_leaves_out_what_is_missing():
     assert lines_of(invented_log(200), PANELS[0], {})["hopper"].shape == (7, 2)
 
 
+def test_what_was_logged_again_takes_the_place_of_what_was_logged_first():
+    log = invented_log(200)
+    panel = Panel("t", "train", ("actor/entropy",))
+    again = [dict(line) | {"actor/entropy": 7.0} for line in log if line.get("updates") == 60]
+    lines = lines_of([*log, *again], panel, {})["actor entropy"]
+    assert lines[:, 0].tolist() == list(range(40, 201, 20))
+    assert lines[1, 1] == 7.0
+
+
 def test_smoothing_is_a_mean_over_neighbours():
     np.testing.assert_allclose(curves._smoothed(np.array([1.0, 2, 6, 4]), 1), [1, 2, 6, 4])
     np.testing.assert_allclose(curves._smoothed(np.array([1.0, 2, 6, 4]), 2), [1.5, 3, 4, 5])

@@ -89,7 +89,8 @@ def lines_of(
         panel: what is shown; there are no lines if nothing has its first pattern.
         names: of targets, by hash.
     """
-    lines: dict[str, list[tuple[float, float]]] = {}
+    # What was logged again, as an adaptation that was interrupted is, takes the earlier's place.
+    lines: dict[str, dict[float, float]] = {}
     for record in records:
         if record["stage"] != panel.stage:
             continue
@@ -97,11 +98,11 @@ def lines_of(
         count = record[panel.counter] / (len(found) if panel.in_targets else 1)
         for name in found:
             if record[name] is not None:
-                lines.setdefault(name, []).append((count, record[name]))
+                lines.setdefault(name, {})[count] = record[name]
     if not fnmatch.filter(lines, panel.patterns[0]):
         return {}
     label = (lambda name: _target_label(name, names)) if panel.in_targets else _label
-    return {label(name): np.array(points, np.float64) for name, points in lines.items()}
+    return {label(name): np.array([*points.items()], float) for name, points in lines.items()}
 
 
 def _target_label(name: str, names: Mapping[str, str]) -> str:

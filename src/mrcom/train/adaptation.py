@@ -12,6 +12,7 @@ from mrcom.train.adapt_config import AdaptConfig, Amount
 from mrcom.train.adapted import Record, policy_size, same_adaptation, save_adapted, views_of
 from mrcom.train.log import Log
 from mrcom.train.run import Run
+from mrcom.train.run_folder import locked
 from mrcom.train.settings import Target, target_scenarios, worlds_of
 
 # Critics that know nothing have few updates: they hurry, and look less far ahead than in training.
@@ -79,7 +80,8 @@ def adapt_run(run: Run, config: AdaptConfig, budget: Budget, *, seed: int) -> No
     A method without a world model adapts on real steps alone.
 
     Raises:
-        CheckpointError: one of this name was made with other settings.
+        CheckpointError: one of this name was made with other settings, or of an earlier state.
+        RunFolderError: another process writes in the run's folder, or it cannot be written to.
         ConfigError: a policy that reads observations, in a run that sees nothing but pictures.
     """
     if config.reads == "observation" and run.config.inputs == "images":
@@ -98,7 +100,11 @@ def adapt_run(run: Run, config: AdaptConfig, budget: Budget, *, seed: int) -> No
     views = views_of(run, config, scenarios, worlds.masks)
     title = f"{config.name}: updates in {len(scenarios)} targets"
     total = amount.updates * len(scenarios)
-    with Log(run.folder.metrics_file) as log, progress(title, total=total) as bar:
+    with (
+        locked(run.folder),
+        Log(run.folder.metrics_file) as log,
+        progress(title, total=total) as bar,
+    ):
         found = adapt(
             run.agent,
             run.state,
@@ -111,4 +117,4 @@ def adapt_run(run: Run, config: AdaptConfig, budget: Budget, *, seed: int) -> No
             bar=bar,
             size=policy_size(run, config),
         )
-    save_adapted(run, found, record)
+        save_adapted(run, found, record)
