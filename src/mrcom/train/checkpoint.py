@@ -19,7 +19,7 @@ import numpy as np
 import mrcom
 from mrcom.core.config import short_hash, to_json
 from mrcom.core.errors import CheckpointError
-from mrcom.train.files import cannot_write, drop_leftovers
+from mrcom.core.files import cannot_write, drop_leftovers
 from mrcom.train.leaves import by_name, checksum, describe, filled, leaves, numbered, spoken
 
 FORMAT = 1

@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from mrcom.core.config import to_json
 from mrcom.core.errors import Stopped
+from mrcom.core.files import drop_leftovers
 from mrcom.core.progress import Bar, StepWithin
 from mrcom.core.rng import named_generator, named_seed
 from mrcom.core.types import Batch, Steps
@@ -24,7 +25,6 @@ from mrcom.train.collect import (
     returns_by_body,
 )
 from mrcom.train.episodes import EpisodeFiles
-from mrcom.train.files import drop_leftovers
 from mrcom.train.learner import check_state
 from mrcom.train.log import Log
 from mrcom.train.run import Run, init_key, memory_said, prompts_for, restore, values_of
