@@ -10,6 +10,7 @@ from mrcom.agents.cadm import CADM
 from mrcom.agents.mrcom import MRCOM
 from mrcom.agents.presets import budget
 from mrcom.cli.main import main
+from mrcom.core.config import short_hash
 from mrcom.core.errors import ConfigError, RunFolderError
 from mrcom.evaluate.scores import append_scores, read_scores
 from mrcom.report.comparison import compare
@@ -60,6 +61,7 @@ def test_a_folder_that_is_older_than_a_setting_has_its_default(tmp_path):
     older = a_run(tmp_path / "a", ONE)
     config = json.loads(older.config_file.read_text())
     del config["config"]["settings"]
+    config["hash"] = short_hash(config["config"])
     older.config_file.write_text(json.dumps(config))
     names = {run.name for run in compare([open_run(older.path), a_run(tmp_path / "b", OTHER)]).runs}
     assert names == {"MrCoM", "Other"}
