@@ -42,7 +42,7 @@ def demo(tmp_path_factory):
     """The folder of a finished demo."""
     path, said = tmp_path_factory.mktemp("runs") / "demo", io.StringIO()
     with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stderr(said):
-        often = lambda title, total, stream, _: LineBar(title, total, stream, 0.0)
+        often = lambda title, total, stream, _, done: LineBar(title, total, stream, 0.0, done)
         patched.setattr("mrcom.core.progress.LineBar", often)
         assert main(["demo", "--budget", "debug", "--run-dir", str(path), "--seed", "3"]) == 0
     (path.parent / "said").write_text(said.getvalue())
@@ -60,8 +60,8 @@ def test_the_demo_leaves_claims_scores_figures_and_a_report(demo):
 def test_every_long_step_says_how_far_it_is_while_it_is_made(demo):
     said = (demo.parent / "said").read_text()
     for line in (
-        r"training the world model: 0/\d+, collecting, random, steps 5/\d+",
-        r"training the world model: [1-9]/8, .*collecting, behaviour, steps 5/\d+",
+        r"training the world model: 0/\d+, collecting, random, round 1, steps 5/\d+",
+        r"training the world model: [1-9]/8, .*collecting, behaviour, round 3, steps 5/\d+",
         r"training the world model: 8/8, took",
         r"acting in held-out scenarios: 5/\d+, .* left",
         r"dreaming in held-out scenarios: [1-9]\d*/\d+, .* left",

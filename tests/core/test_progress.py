@@ -41,6 +41,20 @@ def test_a_step_within_a_step_is_counted_beside_the_whole_which_has_no_pace_mean
     ]
 
 
+def test_what_was_done_before_counts_but_says_nothing_of_the_pace(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    stream = io.StringIO()
+    with progress("training", total=100, done=90, stream=stream, interval_s=1.0) as bar:
+        clock[0] += 2.0
+        bar.advance()
+    assert stream.getvalue().splitlines()[0] == "training: 91/100, 0:18 left"
+    live = Terminal()
+    with progress("training", total=100, done=90, stream=live) as bar:
+        bar.advance()
+    assert "91/100" in live.getvalue()
+
+
 def test_lines_are_rare():
     stream = io.StringIO()
     with progress("training", total=1000, stream=stream) as bar:

@@ -42,13 +42,13 @@ class StepWithin:
 class LineBar:
     """A line of text every `interval_s` seconds and one at the end: for logs and pipes."""
 
-    def __init__(self, title: str, total: int, stream: Any, interval_s: float):
+    def __init__(self, title: str, total: int, stream: Any, interval_s: float, done: int = 0):
         self._title, self._total, self._stream = title, total, stream
         self._interval_s = interval_s
-        self._done, self._text = 0, ""
+        self._done, self._text = done, ""
         self._start = time.monotonic()
         # The pace of late, since the first steps often wait for a compiler.
-        self._marks = collections.deque([(self._start, 0)], maxlen=8)
+        self._marks = collections.deque([(self._start, done)], maxlen=8)
 
     def advance(self, by: int = 1, text: str = "") -> None:
         """Count, and print when the last line is old enough."""
@@ -82,7 +82,7 @@ class _LiveBar:
 
 @contextlib.contextmanager
 def progress(
-    title: str, total: int, *, stream: Any = None, interval_s: float = 15.0
+    title: str, total: int, *, done: int = 0, stream: Any = None, interval_s: float = 15.0
 ) -> Generator[Bar, None, None]:
     """A bar for a step of `total` units, on stderr so that stdout stays what was asked for.
 
@@ -92,12 +92,13 @@ def progress(
     Args:
         title: what is going on, for a reader.
         total: units in all.
+        done: units that were done before; nobody knows how long they took.
         stream: a text file to write to; stderr by default.
         interval_s: seconds between lines where `stream` is no terminal.
     """
     stream = sys.stderr if stream is None else stream
     if not stream.isatty():
-        lines = LineBar(title, total, stream, interval_s)
+        lines = LineBar(title, total, stream, interval_s, done)
         yield lines
         lines.close()
         return
@@ -114,7 +115,7 @@ def progress(
         columns.TextColumn("{task.fields[text]}"),
         console=_console(stream),
     ) as live:
-        yield _LiveBar(live, live.add_task(title, total=total, text=""))
+        yield _LiveBar(live, live.add_task(title, total=total, completed=done, text=""))
 
 
 @functools.cache

@@ -125,9 +125,9 @@ def _train(
             members = [member for member in found if member is not None]
             if members:
                 learner = _learner([member.run for member in members], how.devices)
-                total = members[0].run.config.budget.updates
-                with progress("training the world model", total=total) as bar:
-                    bar.advance(members[0].run.counters.updates)
+                lead = members[0].run
+                done, total = lead.counters.updates, lead.config.budget.updates
+                with progress("training the world model", total=total, done=done) as bar:
                     _phases(members, learner, bar, stop, how.save_every)
     return runs
 

@@ -182,7 +182,9 @@ def collect(member: Member, stopped: Callable[[], None], bar: Bar) -> None:
         stopped()
         who = run.collectors[number]
         # The behaviour's rounds count phases; those before it are numbered in the first phase.
-        steps = _one_round(member, who, named_seed(seed, who, run.phase or number), bar)
+        title = f"collecting, {who}, round {number + 1}, steps"
+        shown = StepWithin(bar, title, budget.episode_steps)
+        steps = _one_round(member, who, named_seed(seed, who, run.phase or number), shown)
         is_expert = who == "expert"
         run.rounds.append(member.episodes.write(number, steps, expert=is_expert))
         run.experience.add(steps, run.worlds, expert=is_expert)
@@ -199,11 +201,11 @@ def collect(member: Member, stopped: Callable[[], None], bar: Bar) -> None:
 
 
 def _one_round(member: Member, who: str, seed: int, bar: Bar) -> Steps:
-    run, steps = member.run, member.run.config.budget.episode_steps
+    run = member.run
     amount = {
-        "num_steps": steps,
+        "num_steps": run.config.budget.episode_steps,
         "seed": seed,
-        "progress": StepWithin(bar, f"collecting, {who}, steps", steps),
+        "progress": bar,
         "sub_episodes": run.agent.sub_episodes,
     }
     if who == "random":
