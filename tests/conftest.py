@@ -39,6 +39,18 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path not in long)
 
 
+@pytest.fixture
+def flipped():
+    """A function: some bytes with one bit flipped, once for every so many of their bits."""
+
+    def one(whole: bytes, position: int) -> bytes:
+        changed = bytearray(whole)
+        changed[position // 8] ^= 1 << position % 8
+        return bytes(changed)
+
+    return lambda whole, *, every: [one(whole, p) for p in range(0, 8 * len(whole), every)]
+
+
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path, monkeypatch):
     """Nothing a test writes by a relative path lands in the repository."""

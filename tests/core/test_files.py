@@ -42,15 +42,12 @@ def test_arrays_come_back_by_name(tmp_path):
     np.testing.assert_array_equal(found["x"], np.arange(3))
 
 
-def test_a_bit_that_flipped_is_noticed_or_changes_nothing(tmp_path):
+def test_a_bit_that_flipped_is_noticed_or_changes_nothing(tmp_path, flipped):
     path, arrays = tmp_path / "a.npz", {"x": np.arange(3.0), "y": np.array(True)}
     write_arrays(path, arrays)
-    whole, noticed = path.read_bytes(), 0
-    positions = range(0, 8 * len(whole), 5)
-    for position in positions:
-        flipped = bytearray(whole)
-        flipped[position // 8] ^= 1 << position % 8
-        path.write_bytes(flipped)
+    changes, noticed = flipped(path.read_bytes(), every=5), 0
+    for changed in changes:
+        path.write_bytes(changed)
         try:
             found = read_arrays(path)
         except (OSError, ValueError):
@@ -59,4 +56,4 @@ def test_a_bit_that_flipped_is_noticed_or_changes_nothing(tmp_path):
         assert set(found) <= set(arrays)  # the list of contents can lose one
         for name in found:
             np.testing.assert_array_equal(found[name], arrays[name])
-    assert noticed > len(positions) / 2
+    assert noticed > len(changes) / 2

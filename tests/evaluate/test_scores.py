@@ -127,14 +127,11 @@ def test_scores_that_do_not_fit_on_the_disk_leave_nothing_behind(tmp_path, monke
     assert file.read_bytes() == before
 
 
-def test_whatever_bit_flips_in_scores_they_are_read_or_refused_in_one_line(tmp_path):
+def test_whatever_bit_flips_in_scores_they_are_read_or_refused_in_one_line(tmp_path, flipped):
     file = tmp_path / "scores.jsonl"
     append_scores(file, [SCORE, changed(episode=1)])
-    whole = file.read_bytes()
-    for position in range(0, 8 * len(whole), 3):
-        flipped = bytearray(whole)
-        flipped[position // 8] ^= 1 << position % 8
-        file.write_bytes(flipped)
+    for damaged in flipped(file.read_bytes(), every=3):
+        file.write_bytes(damaged)
         for read in (read_scores, lambda path: read_records(path, Measured)):
             with contextlib.suppress(RunFolderError):
                 read(file)

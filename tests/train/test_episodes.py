@@ -8,16 +8,14 @@ from mrcom.core.types import Steps
 from mrcom.train.episodes import EpisodeFiles
 
 
-def test_a_bit_that_flipped_in_an_episode_is_refused_or_changes_nothing(tmp_path):
+def test_a_bit_that_flipped_in_an_episode_is_refused_or_changes_nothing(tmp_path, flipped):
     files, one = EpisodeFiles(tmp_path), np.ones((1, 1, 1), np.float32)
     checksum = files.write(0, Steps(one, one, one[0], one[0] > 2), expert=True)
     (path,) = tmp_path.iterdir()
     whole, refused = path.read_bytes(), 0
-    positions = range(0, 8 * len(whole), 11)
-    for position in positions:
-        flipped = bytearray(whole)
-        flipped[position // 8] ^= 1 << position % 8
-        path.write_bytes(flipped)
+    changes = flipped(whole, every=11)
+    for changed in changes:
+        path.write_bytes(changed)
         try:
             steps, expert = files.read(0, checksum)
         except CheckpointError as error:
@@ -26,7 +24,7 @@ def test_a_bit_that_flipped_in_an_episode_is_refused_or_changes_nothing(tmp_path
             continue
         assert expert and steps.is_terminal.tolist() == [[False]]
         assert steps.obs == steps.action == steps.reward == 1
-    assert refused > len(positions) / 2
+    assert refused > len(changes) / 2
     with pytest.raises(CheckpointError, match="not those that were collected"):
         path.write_bytes(whole)
         files.read(0, checksum + 1)

@@ -121,15 +121,12 @@ def test_a_damaged_line_is_named_by_its_number(path):
         read_log(path)
 
 
-def test_whatever_bit_flips_in_a_log_it_is_read_or_refused_and_goes_on(path):
+def test_whatever_bit_flips_in_a_log_it_is_read_or_refused_and_goes_on(path, flipped):
     with Log(path, tensorboard=False) as log:
         for updates in range(2):
             log.write("train", Counters(updates=updates), {"loss": 0.5})
-    whole = path.read_bytes()
-    for place in range(0, 8 * len(whole), 3):
-        flipped = bytearray(whole)
-        flipped[place // 8] ^= 1 << place % 8
-        path.write_bytes(flipped)
+    for damaged in flipped(path.read_bytes(), every=3):
+        path.write_bytes(damaged)
         for stage in (None, "train"):
             with contextlib.suppress(RunFolderError):
                 read_log(path, stage)

@@ -56,13 +56,20 @@ def write_whole(path: pathlib.Path, write: Callable[[BinaryIO], object]) -> None
         raise cannot_write(path, error) from error
 
 
-def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays by name as an uncompressed `.npz`, whole or not at all.
+def write_arrays(
+    path: pathlib.Path, arrays: Mapping[str, Any], *, save: Callable[..., None] = np.savez
+) -> None:
+    """Write arrays by name as an `.npz`, whole or not at all.
+
+    Args:
+        path: the file; its folder is made.
+        arrays: arrays, or what NumPy makes some of.
+        save: `np.savez`, or `np.savez_compressed`.
 
     Raises:
         RunFolderError: it cannot be written.
     """
-    write_whole(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
+    write_whole(path, lambda file: save(file, allow_pickle=False, **arrays))
 
 
 def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mrcom.core.errors import RunFolderError
-from mrcom.core.files import read_arrays, write_whole
+from mrcom.core.files import read_arrays, write_arrays
 from mrcom.core.types import Batch
 from mrcom.evaluate.open_loop import Dreams
 
@@ -91,7 +91,7 @@ def save_starts(
         for field in dataclasses.fields(DreamtStart)
     }
     arrays |= {"body": np.asarray(body), "control_dt": np.asarray(control_dt)}
-    write_whole(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
+    write_arrays(path, arrays, save=np.savez_compressed)
 
 
 def load_starts(path: pathlib.Path) -> tuple[str, float, list[DreamtStart]]:

@@ -1,7 +1,6 @@
 """Dreams as pictures beside what was seen, kept for figures."""
 
 import dataclasses
-import functools
 import pathlib
 from typing import Any
 
@@ -12,7 +11,7 @@ from jaxtyping import UInt8
 from mrcom.agents.latent_agent import AbstractLatentAgent
 from mrcom.agents.picturing import draw_open_loop
 from mrcom.core.errors import ConfigError, RunFolderError
-from mrcom.core.files import read_arrays, write_whole
+from mrcom.core.files import read_arrays, write_arrays
 from mrcom.core.rng import named_keys, root_key
 from mrcom.evaluate.open_loop import HORIZONS
 from mrcom.evaluate.predictions import HeldOut, windows_of
@@ -63,10 +62,8 @@ def save_pictures(folder: pathlib.Path, pictures: list[DreamtPictures]) -> None:
         RunFolderError: a file cannot be written.
     """
     for one in pictures:
-        write = functools.partial(
-            np.savez_compressed, allow_pickle=False, **dataclasses.asdict(one)
-        )
-        write_whole(folder / f"{one.body}.npz", write)
+        arrays = dataclasses.asdict(one)
+        write_arrays(folder / f"{one.body}.npz", arrays, save=np.savez_compressed)
 
 
 def load_pictures(folder: pathlib.Path) -> list[DreamtPictures]:

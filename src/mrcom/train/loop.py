@@ -110,7 +110,7 @@ def _train(
     given = {"allowed": may_change(how.allow_change), "changeable": CHANGEABLE}
     runs = [begin(config, RunFolder(path)) for path, (config, _) in folders.items()]
     check_memory(runs, how.memory_limit)
-    _learner(runs, how.devices)
+    _learner(runs, how.devices)  # refuses runs that cannot learn together
     if create is not None:  # nothing is left behind by what was refused before
         create()
     for path, (config, resume) in folders.items():
