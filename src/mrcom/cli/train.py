@@ -110,11 +110,19 @@ class Train:
     devices: Annotated[
         int,
         tyro.conf.arg(
-            help="Devices of this machine that share the rows of each batch or, with several runs, "
-            "the runs; numbers are those of one device but for rounding.",
+            help="Devices, of all hosts together, that share the rows of each batch or, with "
+            "several runs, the runs; numbers are those of one device but for rounding.",
             metavar="N",
         ),
     ] = 1
+    host: Annotated[
+        str | None,
+        tyro.conf.arg(
+            help="Which of several machines this is, such as 0/2 and 1/2, and where host 0 is: the "
+            "same command on each trains one run. Each keeps a run folder of its own.",
+            metavar="NUMBER/COUNT@ADDRESS:PORT",
+        ),
+    ] = None
     run_dir: RunDir = None
     resume: Resume = None
     allow_change: Annotated[
@@ -201,6 +209,7 @@ def train_or_resume(options: Any, name: str) -> "list[Run]":
     """
     from mrcom.core.config import from_json
     from mrcom.core.errors import ConfigError
+    from mrcom.train.hosts import host_of, join_hosts
     from mrcom.train.loop import How, train, train_population
     from mrcom.train.population import is_population, open_population, variants
     from mrcom.train.run_folder import open_run
@@ -210,6 +219,8 @@ def train_or_resume(options: Any, name: str) -> "list[Run]":
     options = _as_train(options)
     if options.seeds < 1:
         raise ConfigError(f"--seeds {options.seeds} must be at least 1.")
+    if options.host is not None:
+        join_hosts(host_of(options.host))
     if resume:
         several = is_population(path)
         begun = open_population(path) if several else [from_json(RunConfig, open_run(path).config)]

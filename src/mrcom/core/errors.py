@@ -16,6 +16,10 @@ class RunFolderError(MrcomError):
     """A run folder that exists, is missing, cannot be written or is not ours."""
 
 
+class HostLostError(MrcomError):
+    """Another machine that trained the same run is gone."""
+
+
 class CheckpointError(MrcomError):
     """A checkpoint of another version, shape or configuration, or a damaged one."""
 

@@ -20,6 +20,7 @@ import mrcom
 from mrcom.core.config import short_hash, to_json
 from mrcom.core.errors import CheckpointError
 from mrcom.core.files import cannot_write, drop_leftovers
+from mrcom.train.hosts import several_hosts
 from mrcom.train.leaves import by_name, checksum, describe, filled, leaves, numbered, spoken
 
 FORMAT = 1
@@ -231,7 +232,12 @@ def versions() -> dict[str, str]:
 def _orbax() -> Any:
     # What it logs of a failure, traces of its threads, is said in one line here.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
-    return importlib.import_module("orbax.checkpoint")  # late: it takes two seconds
+    orbax = importlib.import_module("orbax.checkpoint")  # late: it takes two seconds
+    if several_hosts():
+        # It would write from host 0 alone, but each host has a folder of its own.
+        processes = importlib.import_module("orbax.checkpoint._src.multihost.multihost")
+        vars(processes).update(process_index=lambda: 0, process_count=lambda: 1)
+    return orbax
 
 
 def _manager(folder: pathlib.Path, **options: Any) -> Any:

@@ -15,6 +15,7 @@ from mrcom.core.progress import Bar, progress
 from mrcom.core.types import Batch
 from mrcom.replay.windows import Windows
 from mrcom.train.devices import gathered, spread
+from mrcom.train.hosts import any_host, check_alike, kept_by_all, several_hosts, with_others
 from mrcom.train.learner import check_finite, run_updates, scalars, stored
 from mrcom.train.member import Member, Stop, checkpoints_of, collect, join
 from mrcom.train.population import create_population, folder_of, joined, learner_of, parts
@@ -39,8 +40,8 @@ class How:
     allow_change: Sequence[str] = ()
     """Settings by dotted name that may differ from the folder's on resuming."""
     devices: int = 1
-    """Of this machine, which share the rows of a batch, or the runs that learn together. Changes
-    numbers by rounding alone."""
+    """Of all hosts together, which share the rows of a batch, or the runs that learn together.
+    Changes numbers by rounding alone."""
 
     def __post_init__(self):
         if self.save_every < 1:
@@ -110,12 +111,14 @@ def _train(
     given = {"allowed": may_change(how.allow_change), "changeable": CHANGEABLE}
     runs = [begin(config, RunFolder(path)) for path, (config, _) in folders.items()]
     check_memory(runs, how.memory_limit)
-    _learner(runs, how.devices)  # refuses runs that cannot learn together
-    if create is not None:  # nothing is left behind by what was refused before
-        create()
-    for path, (config, resume) in folders.items():
-        create_run(path, config, resume=resume, **given)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(with_others(place))
+        check_alike(run.config for run in runs)
+        _learner(runs, how.devices)  # refuses runs that cannot learn together
+        if create is not None:  # nothing is left behind by what was refused before
+            create()
+        for path, (config, resume) in folders.items():
+            create_run(path, config, resume=resume, **given)
         for run in runs:
             stack.enter_context(locked(run.folder))
         stop = Stop(stack.enter_context(stop_on_sigterm()), place)
@@ -134,7 +137,7 @@ def _train(
 
 def _equally_far(runs: Sequence[Run]) -> list[tuple[int | None, list[Run]]]:
     """Runs that can learn together, and the step of the checkpoints that they go on from."""
-    kept = [set(checkpoints_of(run).steps()) for run in runs]
+    kept = [kept_by_all(checkpoints_of(run).steps()) for run in runs]
     common = max(set.intersection(*kept), default=None)
     # Where all were killed while they were saved, some are one step ahead. Where one has gone on
     # by itself, or lost checkpoints, what the others have learnt since stays as it is.
@@ -150,7 +153,7 @@ def _phases(members: list[Member], learner: Learner, bar: Bar, stop: Stop, save_
     lead = members[0].run
 
     def stop_if_asked() -> None:
-        if stop.asked.is_set():
+        if any_host(stop.asked.is_set()):
             _save(members)
             raise stop.error(lead)
 
@@ -181,6 +184,12 @@ def _learn_phase(
         rows = zip(members, drawn[update], strict=True)
         return joined([member.gather(windows) for member, windows in rows]), names(update)
 
+    def asked_at(update: int) -> bool:
+        if not several_hosts():
+            return stop.asked.is_set()
+        # All must stop at the same update, and each waits for the others whenever they are asked.
+        return (update + 1) % LOG_EVERY == 0 and any_host(stop.asked.is_set())
+
     state = joined([run.state for run in runs])
     seeds = [run.config.seed for run in runs]
     loop = run_updates(learner, state, batches, first=first, count=last - first, seeds=seeds)
@@ -194,7 +203,7 @@ def _learn_phase(
                 member.log.write("train", member.run.counters, own)
             bar.advance(0, text=f"loss {np.mean([own['loss'] for own in shown]):.2f}")
         bar.advance()
-        asked = stop.asked.is_set()
+        asked = asked_at(update)
         if update + 1 < last and (asked or (update + 1) % save_every == 0):
             # Checked before it is kept: a checkpoint is always one that can be gone on from.
             check_finite(update, metrics, names(update))

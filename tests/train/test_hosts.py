@@ -1,0 +1,136 @@
+"""Several machines train one run: processes that meet on loopback do what one process does."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from mrcom.cli.main import main
+from mrcom.core.errors import ConfigError, HostLostError, RunFolderError
+from mrcom.train import hosts
+from mrcom.train.checkpoint import Checkpoints
+from mrcom.train.hosts import Host, any_host, host_of, kept_by_all
+
+COMMAND = ["train", "--budget=debug", "--bodies=hopper", "--method=sac", "--save-every=4"]
+
+
+def start(*args, host=None):
+    """A process with one command, and as much of JAX's output as an error message needs."""
+    given = [*COMMAND, *map(str, args), *(["--host", host] if host else [])]
+    run = [sys.executable, "-m", "mrcom.cli", *given]
+    return subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def ended(*processes, code=0):
+    """What they said, once all have ended."""
+    said = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [code] * len(processes), said
+    return said
+
+
+def free_port():
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        return opened.getsockname()[1]
+
+
+def two(first, second, *, code=0):
+    """Two hosts, each with arguments of its own."""
+    place = f"127.0.0.1:{free_port()}"
+    started = (
+        start("--devices", 2, *own, host=f"{n}/2@{place}") for n, own in enumerate((first, second))
+    )
+    return ended(*started, code=code)
+
+
+def weights(folder):
+    """Of the newest checkpoint: the checksum of each of its arrays."""
+    checkpoints = Checkpoints(folder / "checkpoints")
+    step = checkpoints.steps()[-1]
+    return step, checkpoints._record(step)["arrays"]["state"]
+
+
+def losses(folder):
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if line["stage"] == "train"]
+
+
+@pytest.mark.slow
+def test_two_hosts_train_one_run_and_go_on_from_what_both_have(tmp_path):
+    one, both = tmp_path / "one", [tmp_path / "host0", tmp_path / "host1"]
+    alone = start("--run-dir", one)
+    two(*(["--run-dir", folder] for folder in both))
+    ended(alone)
+    whole = weights(both[0])
+    assert weights(both[1]) == whole
+    np.testing.assert_allclose(losses(both[0]), losses(one), rtol=2e-3)
+
+    # One host was stopped before its last checkpoints: both go on from the newest they share.
+    steps = Checkpoints(both[1] / "checkpoints").steps()
+    for step in steps[1:]:
+        shutil.rmtree(both[1] / "checkpoints" / str(step))
+    two(*(["--resume", folder] for folder in both))
+    assert weights(both[0]) == weights(both[1]) == whole
+
+
+@pytest.fixture
+def others_say(monkeypatch):
+    """Stands for the gathering of every host's answer, which two processes above really do."""
+
+    def answer(of_all):
+        monkeypatch.setattr(hosts, "several_hosts", lambda: True)
+        monkeypatch.setattr(hosts, "_everyones", lambda own: np.stack(of_all(own)))
+
+    return answer
+
+
+def test_all_go_on_from_checkpoints_that_every_host_has(others_say):
+    others_say(lambda own: [own, np.array([4, 8, 12] + [-1] * (len(own) - 3))])
+    assert hosts.kept_by_all([8, 12, 16]) == {8, 12}
+    with pytest.raises(RunFolderError, match=r"in common \(host 0: \[16\]; host 1: \[4, 8, 12\]\)"):
+        hosts.kept_by_all([16])
+    others_say(lambda own: [own, np.full_like(own, -1)])
+    assert hosts.kept_by_all([]) == set()
+
+
+def test_other_settings_are_refused_and_one_that_stops_stops_all(others_say):
+    others_say(lambda own: [own, own])
+    hosts.check_alike([{"seed": 0}])
+    assert not hosts.any_host(False)
+    others_say(lambda own: [own, own + 1])
+    with pytest.raises(ConfigError, match="given other settings"):
+        hosts.check_alike([{"seed": 0}])
+    others_say(lambda own: [own, np.array(True)])
+    assert hosts.any_host(False)
+
+
+def test_a_lost_host_is_said_in_one_line(others_say, tmp_path):
+    others_say(lambda own: [own])
+    lost = pytest.raises(HostLostError, match=r"gone.*broken pipe.*--resume")
+    with lost, hosts.with_others(tmp_path):
+        raise jax.errors.JaxRuntimeError("broken pipe")
+
+
+def test_a_host_is_written_as_its_number_the_count_and_where_the_first_one_is():
+    assert host_of("1/2@10.0.0.1:9876") == Host(1, 2, "10.0.0.1:9876")
+    with pytest.raises(ConfigError, match=r"'here' must be NUMBER/COUNT@ADDRESS:PORT"):
+        host_of("here")
+    with pytest.raises(ConfigError, match=r"must be below 2; the nearest is 1/2"):
+        host_of("2/2@10.0.0.1:9876")
+
+
+def test_a_wrong_host_is_one_line_and_leaves_nothing(tmp_path, capsys):
+    args = [*COMMAND, "--run-dir", str(tmp_path / "run"), "--host", "0/0@a:1"]
+    assert main(args) == 2
+    assert "must be below 0; the nearest is 0/1" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_process_that_was_not_joined_asks_nobody():
+    assert any_host(True) and not any_host(False)
+    assert kept_by_all([3, 1]) == {1, 3}
