@@ -109,11 +109,16 @@ def test_other_settings_are_refused_and_one_that_stops_stops_all(others_say):
     assert hosts.any_host(False)
 
 
-def test_a_lost_host_is_said_in_one_line(others_say, tmp_path):
+def test_a_lost_host_is_said_in_one_line_by_one_that_waits_for_nobody(
+    others_say, tmp_path, monkeypatch
+):
     others_say(lambda own: [own])
+    at_exit = []
+    monkeypatch.setattr("atexit.register", at_exit.append)
     lost = pytest.raises(HostLostError, match=r"gone.*broken pipe.*--resume")
     with lost, hosts.with_others(tmp_path):
         raise jax.errors.JaxRuntimeError("broken pipe")
+    assert at_exit == [hosts._leave]
 
 
 def test_a_host_is_written_as_its_number_the_count_and_where_the_first_one_is():

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Generator, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 import mrcom
@@ -104,6 +105,8 @@ class Checkpoints:
         try:
             if not self._open().save(step, args=items):
                 raise OSError(f"step {step} comes before {self.steps()[-1]}, which is there")
+        except jax.errors.JaxRuntimeError:  # of a host that is gone, not of the folder
+            raise
         except Exception as error:  # of many kinds: whichever of the library's threads failed first
             drop_leftovers(self.folder)
             raise cannot_write(self.folder, _reason(error)) from error

@@ -4,10 +4,13 @@ Every host collects, draws batches, and keeps a run folder of its own; only upda
 nothing has to be on a file system that all can read, and no host is needed to go on from a folder.
 """
 
+import atexit
 import contextlib
 import dataclasses
+import os
 import pathlib
 import re
+import sys
 from collections.abc import Generator, Iterable
 
 import jax
@@ -15,7 +18,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from mrcom.core.config import short_hash
-from mrcom.core.errors import ConfigError, HostLostError, RunFolderError
+from mrcom.core.errors import ConfigError, HostLostError, MrcomError, RunFolderError
 
 _FORM = re.compile(r"(?P<number>\d+)/(?P<count>\d+)@(?P<address>[^@\s]+:\d+)")
 
@@ -91,8 +94,12 @@ def with_others(place: pathlib.Path) -> Generator[None, None, None]:
     """
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
+    except (MrcomError, jax.errors.JaxRuntimeError) as error:
         if not several_hosts():
+            raise
+        # On leaving, JAX would wait for the others, who wait for this one.
+        atexit.register(_leave)
+        if isinstance(error, MrcomError):
             raise
         raise HostLostError(
             f"Another host is gone, or stopped with an error of its own "
@@ -141,6 +148,11 @@ def kept_by_all(steps: Iterable[int], most: int = 16) -> set[int]:
             f"to the others, and resume there."
         )
     return common
+
+
+def _leave() -> None:
+    sys.stdout.flush()
+    os._exit(2)  # as every error that the user can mend
 
 
 def _everyones(own: np.ndarray) -> np.ndarray:
