@@ -219,8 +219,6 @@ def train_or_resume(options: Any, name: str) -> "list[Run]":
     options = _as_train(options)
     if options.seeds < 1:
         raise ConfigError(f"--seeds {options.seeds} must be at least 1.")
-    if options.host is not None:
-        join_hosts(host_of(options.host))
     if resume:
         several = is_population(path)
         begun = open_population(path) if several else [from_json(RunConfig, open_run(path).config)]
@@ -238,6 +236,8 @@ def train_or_resume(options: Any, name: str) -> "list[Run]":
         configs = variants(config_of(options), options.seeds)
         several = len(configs) > 1
     how = How(**{field.name: getattr(options, field.name) for field in dataclasses.fields(How)})
+    if options.host is not None:  # late: one that is refused must not leave the others waiting
+        join_hosts(host_of(options.host))
     if several:
         return train_population(configs, path, resume=resume, how=how)
     return [train(configs[0], path, resume=resume, how=how)]

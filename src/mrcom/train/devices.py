@@ -51,7 +51,7 @@ def spread(learner: Learner, num: int, *, runs: int, rows: int) -> Learner:
     Raises:
         ConfigError: there are fewer devices, or they cannot share runs or rows equally.
     """
-    hosts = jax.process_count() if several_hosts() else 1
+    hosts = jax.process_count()
     there, own = jax.local_devices(), num // hosts
     if num % hosts or not 1 <= own <= len(there):
         where = "this machine has" if hosts == 1 else f"each of {hosts} hosts has"
@@ -68,8 +68,8 @@ def spread(learner: Learner, num: int, *, runs: int, rows: int) -> Learner:
         raise ConfigError(
             f"--devices {num} cannot share {shared} {what} equally; the nearest is {near}."
         )
-    chosen = there if hosts == 1 else [d for h in range(hosts) for d in jax.local_devices(h)[:own]]
-    return Spread(learner, tuple(chosen[:num]), runs > 1)
+    chosen = [device for host in range(hosts) for device in jax.local_devices(host)[:own]]
+    return Spread(learner, tuple(chosen), runs > 1)
 
 
 def gathered(tree: Any) -> Any:

@@ -113,14 +113,14 @@ def any_host(flag: bool) -> bool:
     return bool(_everyones(np.array(flag)).any()) if several_hosts() else flag
 
 
-def check_alike(configs: Iterable[object]) -> None:
-    """Raise where another host was given other runs.
+def check_alike(*given: object) -> None:
+    """Raise where another host was given something else: it would wait where this one does not.
 
     Raises:
         ConfigError: it was.
     """
     if several_hosts():
-        own = int(short_hash(list(configs))[:7], 16)
+        own = int(short_hash(given)[:7], 16)
         if (_everyones(np.array(own, np.int32)) != own).any():
             raise ConfigError(
                 "The hosts were given other settings: start the same command on each, but for "

@@ -109,11 +109,11 @@ def _train(
     how: How,
 ) -> list[Run]:
     given = {"allowed": may_change(how.allow_change), "changeable": CHANGEABLE}
-    runs = [begin(config, RunFolder(path)) for path, (config, _) in folders.items()]
-    check_memory(runs, how.memory_limit)
     with contextlib.ExitStack() as stack:
         stack.enter_context(with_others(place))
-        check_alike(run.config for run in runs)
+        runs = [begin(config, RunFolder(path)) for path, (config, _) in folders.items()]
+        check_memory(runs, how.memory_limit)
+        check_alike([run.config for run in runs], how.devices, how.save_every)
         _learner(runs, how.devices)  # refuses runs that cannot learn together
         if create is not None:  # nothing is left behind by what was refused before
             create()
@@ -184,12 +184,6 @@ def _learn_phase(
         rows = zip(members, drawn[update], strict=True)
         return joined([member.gather(windows) for member, windows in rows]), names(update)
 
-    def asked_at(update: int) -> bool:
-        if not several_hosts():
-            return stop.asked.is_set()
-        # All must stop at the same update, and each waits for the others whenever they are asked.
-        return (update + 1) % LOG_EVERY == 0 and any_host(stop.asked.is_set())
-
     state = joined([run.state for run in runs])
     seeds = [run.config.seed for run in runs]
     loop = run_updates(learner, state, batches, first=first, count=last - first, seeds=seeds)
@@ -203,7 +197,9 @@ def _learn_phase(
                 member.log.write("train", member.run.counters, own)
             bar.advance(0, text=f"loss {np.mean([own['loss'] for own in shown]):.2f}")
         bar.advance()
-        asked = asked_at(update)
+        # Hosts stop at the same update, and each waits for the others whenever they are asked.
+        due = not several_hosts() or (update + 1) % LOG_EVERY == 0
+        asked = due and any_host(stop.asked.is_set())
         if update + 1 < last and (asked or (update + 1) % save_every == 0):
             # Checked before it is kept: a checkpoint is always one that can be gone on from.
             check_finite(update, metrics, names(update))
