@@ -31,7 +31,7 @@ class Learner(eqx.Module):
     label: str = eqx.field(static=True, default="left alone")
 
 
-def learner(width: int = 4) -> Learner:
+def learner(width: int = 32) -> Learner:
     net = eqx.nn.MLP(3, 2, width, 1, key=root_key(0))
     moments = OPTIMISER.init(eqx.filter(net, eqx.is_array))
     return Learner(net, moments, root_key(7), jnp.zeros((0, 3)), jnp.zeros((), jnp.int32))
@@ -121,7 +121,9 @@ def test_a_half_written_checkpoint_is_not_seen(saved):
 
 
 def test_other_shapes_are_refused_with_the_first_leaf_that_differs(saved):
-    with pytest.raises(CheckpointError, match=r"net\.layers\[0\]\.weight is float32\[4, 3\] there"):
+    with pytest.raises(
+        CheckpointError, match=r"net\.layers\[0\]\.weight is float32\[32, 3\] there"
+    ):
         saved.restore(learner(width=5))
 
 
@@ -140,13 +142,8 @@ def test_another_format_is_refused_with_both_versions(saved):
     path = saved.folder / "1" / RECORD
     record = json.loads(path.read_text())
     path.write_text(json.dumps(record | {"format": 99, "mrcom": "9.9"}))
-    with pytest.raises(CheckpointError, match=r"format 99.*9\.9.*format 1 only"):
+    with pytest.raises(CheckpointError, match=r"format 99.*9\.9.*format 2 only"):
         saved.restore(learner())
-
-
-def test_the_record_of_an_older_version_is_read_under_its_name(saved):
-    (path := saved.folder / "1" / RECORD).rename(path.with_name("metadata"))
-    assert saved.restore(learner()).step == 1
 
 
 def test_no_checkpoint_and_no_such_step_are_refused(saved, tmp_path):

@@ -22,12 +22,14 @@ from mrcom.core.config import short_hash, to_json
 from mrcom.core.errors import CheckpointError
 from mrcom.core.files import cannot_write, drop_leftovers
 from mrcom.train.hosts import several_hosts
-from mrcom.train.leaves import by_name, checksum, describe, filled, leaves, numbered, spoken
+from mrcom.train.leaves import checksum, describe, filled, leaves, packed, spoken, unpacked
 
-FORMAT = 1
+FORMAT = 2
 """Raised when what lies in a checkpoint changes; another format is refused."""
 RECORD = pathlib.Path("record", "config.json")
 """The JSON of a step: configuration, counters, versions, and each array's checksum."""
+PACKED = "packed"
+"""The one array of a step, which holds the bytes of all."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,9 +101,8 @@ class Checkpoints:
         }
         record["hash"] = short_hash(record)
         args = _orbax().args
-        items = args.Composite(
-            arrays=args.PyTreeSave(numbered(parts)), record=args.JsonSave(record)
-        )
+        data = packed(leaf for named in parts.values() for leaf in named.values())
+        items = args.Composite(arrays=args.PyTreeSave({PACKED: data}), record=args.JsonSave(record))
         try:
             if not self._open().save(step, args=items):
                 raise OSError(f"step {step} comes before {self.steps()[-1]}, which is there")
@@ -181,8 +182,7 @@ class Checkpoints:
     def _record(self, step: int) -> dict[str, Any]:
         path = self.path(step)
         with _damage_of(path):
-            old = path / "record" / "metadata"  # its name until 0.1.0
-            record = json.loads((old if old.exists() else path / RECORD).read_text())
+            record = json.loads((path / RECORD).read_text())
             found, version = record["format"], record["mrcom"]
         if found != FORMAT:
             raise CheckpointError(
@@ -204,18 +204,14 @@ class Checkpoints:
                 )
 
     def _read(self, step: int, descriptions: dict[str, Any]) -> dict[str, dict[str, np.ndarray]]:
-        empty = {
-            part: {name: np.empty(of["shape"], np.dtype(of["dtype"])) for name, of in named.items()}
-            for part, named in descriptions.items()
-        }
         args = _orbax().args
         path = self.path(step)
         with _damage_of(path):
-            items = args.Composite(arrays=args.PyTreeRestore(numbered(empty)))
+            items = args.Composite(arrays=args.PyTreeRestore())
             # One that only reads leaves alone what another process is writing beside.
             with _manager(self.folder, read_only=True) as reader:
                 stored = reader.restore(step, args=items).arrays
-            arrays = by_name(empty, stored)
+            arrays = unpacked(stored[PACKED], descriptions)
             for part, named in descriptions.items():
                 for name, of in named.items():
                     if checksum(arrays[part][name]) != of["checksum"]:

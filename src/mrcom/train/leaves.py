@@ -1,7 +1,7 @@
 """The arrays of a pytree by name: what a checkpoint stores and compares."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -48,7 +48,7 @@ def describe(named: Mapping[str, Any], *, sums: bool = False) -> dict[str, dict[
             "dtype": str(data.dtype),
             "shape": list(data.shape),
             "key": _KINDS_OF_KEY[str(leaf.dtype)][0] if _is_key(leaf) else None,
-            **({"checksum": checksum(_on_host(leaf))} if sums else {}),
+            **({"checksum": checksum(leaf)} if sums else {}),
         }
     return found
 
@@ -60,37 +60,43 @@ def spoken(of: Mapping[str, Any] | None) -> str:
     return f"{of['key'] or of['dtype']}[{', '.join(map(str, of['shape']))}]"
 
 
-def checksum(array: np.ndarray) -> int:
+def checksum(array: Any) -> int:
     """CRC-32 of the bytes."""
-    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return zlib.crc32(_bytes(array).data)
 
 
-def numbered(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """One flat mapping of all arrays that have entries, with numbers for names.
+def _bytes(leaf: Any) -> np.ndarray:
+    return np.ascontiguousarray(_on_host(leaf)).reshape(-1).view(np.uint8)
 
-    A path may hold signs that mean something to the storage, which also refuses arrays
-    without entries, and a tree without arrays, hence the one that is always there.
+
+def packed(arrays: Iterable[Any]) -> np.ndarray:
+    """The bytes of all arrays, one after the other: `uint8[bytes + 1]`.
+
+    One array costs the storage about as much as any other, however small, and it refuses one
+    without entries, hence the last byte.
     """
-    arrays = {
-        f"{part}{number}": _on_host(leaf)
-        for part, named in parts.items()
-        for number, leaf in enumerate(named.values())
-        if leaf.size
-    }
-    return {"always": np.zeros(1), **arrays}
+    return np.concatenate([*map(_bytes, arrays), np.zeros(1, np.uint8)])
 
 
-def by_name(
-    empty: Mapping[str, Mapping[str, np.ndarray]], stored: Mapping[str, np.ndarray]
+def unpacked(
+    data: np.ndarray, parts: Mapping[str, Mapping[str, Mapping[str, Any]]]
 ) -> dict[str, dict[str, np.ndarray]]:
-    """The inverse of `numbered`; `empty` gives the names and the arrays without entries."""
-    return {
-        part: {
-            name: stored.get(f"{part}{number}", array)
-            for number, (name, array) in enumerate(named.items())
-        }
-        for part, named in empty.items()
+    """The arrays that were packed, by part and name, in the order of their descriptions.
+
+    Raises:
+        ValueError: `data` is longer or shorter than they are.
+    """
+    empty = {
+        part: {name: np.empty(of["shape"], np.dtype(of["dtype"])) for name, of in named.items()}
+        for part, named in parts.items()
     }
+    begin = 0
+    for array in (array for named in empty.values() for array in named.values()):
+        array.reshape(-1).view(np.uint8)[:] = data[begin : begin + array.nbytes]
+        begin += array.nbytes
+    if begin + 1 != data.size:
+        raise ValueError(f"{data.size - 1} bytes are stored where {begin} are described")
+    return empty
 
 
 def filled(template: Any, arrays: Mapping[str, np.ndarray]) -> Any:
