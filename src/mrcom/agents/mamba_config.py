@@ -8,6 +8,7 @@ from mrcom.agents.agent import Windows
 from mrcom.agents.dreamer_config import NEW_STD
 from mrcom.agents.method import Method
 from mrcom.behaviour.policy import ActorConfig
+from mrcom.behaviour.steps import adam
 from mrcom.core.errors import ConfigError
 from mrcom.models.latent_error import NONE, LatentError
 from mrcom.models.rssm_parts import RSSMConfig
@@ -54,8 +55,7 @@ class ClippedAdam:
     @property
     def optimizer(self) -> optax.GradientTransformation:
         """Clipping, then Adam."""
-        clip = optax.clip_by_global_norm(self.max_norm)
-        return optax.chain(clip, optax.adam(self.learning_rate, eps=self.eps))
+        return adam(self.learning_rate, eps=self.eps, max_norm=self.max_norm)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ from mrcom.behaviour.actor_critic import ActorCriticConfig
 from mrcom.behaviour.critic import CriticConfig
 from mrcom.behaviour.latent_sac import LatentSacConfig
 from mrcom.behaviour.policy import ActorConfig
+from mrcom.behaviour.steps import adam
 from mrcom.core.errors import unknown
 from mrcom.core.types import Number
 
@@ -31,7 +32,7 @@ def falling_adam(
             0.0, 1.0, WARMUP, max(decay_steps, WARMUP + 1), LAST_RATE
         )
         rate = lambda count: learning_rate * share(count)
-    return optax.chain(optax.clip_by_global_norm(max_norm), optax.adam(rate, eps=1e-8))
+    return adam(rate, max_norm=max_norm)
 
 
 def sized_actor_critic(actor: int, critic: int, hurry: float = 1.0) -> ActorCriticConfig:

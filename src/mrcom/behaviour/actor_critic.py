@@ -20,7 +20,7 @@ from mrcom.behaviour.critic import (
 from mrcom.behaviour.dreams import Dream, DreamFn
 from mrcom.behaviour.examples import Examples
 from mrcom.behaviour.policy import Actor, ActorConfig
-from mrcom.behaviour.steps import descend, running_mean, start_moments
+from mrcom.behaviour.steps import adam, descend, running_mean, start_moments
 from mrcom.core.errors import unknown
 from mrcom.objectives.imagination import (
     dream_weight,
@@ -71,8 +71,7 @@ class ActorCriticConfig:
     @property
     def optimizer(self) -> optax.GradientTransformation:
         """The actor's."""
-        clip = optax.clip_by_global_norm(self.max_norm)
-        return optax.chain(clip, optax.adam(self.learning_rate, eps=1e-7))
+        return adam(self.learning_rate, eps=1e-7, max_norm=self.max_norm)
 
 
 class ActorCriticState(eqx.Module):

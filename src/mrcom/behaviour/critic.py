@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from mrcom.behaviour.steps import descend, follow, start_moments
+from mrcom.behaviour.steps import adam, descend, follow, start_moments
 from mrcom.core.rng import named_keys
 from mrcom.nn.mlp import MLP
 from mrcom.objectives.imagination import critic_loss
@@ -39,8 +39,7 @@ class CriticConfig:
     @property
     def optimizer(self) -> optax.GradientTransformation:
         """Clipping and Adam; its state is stacked like the parameters."""
-        clip = optax.clip_by_global_norm(self.max_norm)
-        return optax.chain(clip, optax.adam(self.learning_rate, eps=1e-7))
+        return adam(self.learning_rate, eps=1e-7, max_norm=self.max_norm)
 
 
 class Critic(eqx.Module):

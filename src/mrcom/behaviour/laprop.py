@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from mrcom.behaviour.steps import joined
 from mrcom.core.errors import ConfigError
 
 
@@ -44,9 +45,15 @@ class LaPropConfig:
             rate = optax.schedules.linear_schedule(0.0, rate, self.warmup)
         return optax.chain(
             clip_by_own_length(self.clip, self.floor),
-            optax.scale_by_rms(self.decay, self.eps, eps_in_sqrt=False, bias_correction=True),
-            optax.ema(self.momentum, debias=True),
-            optax.scale_by_learning_rate(rate),
+            joined(
+                optax.chain(
+                    optax.scale_by_rms(
+                        self.decay, self.eps, eps_in_sqrt=False, bias_correction=True
+                    ),
+                    optax.ema(self.momentum, debias=True),
+                    optax.scale_by_learning_rate(rate),
+                )
+            ),
         )
 
 

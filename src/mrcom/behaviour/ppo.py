@@ -20,7 +20,7 @@ from mrcom.behaviour.ppo_networks import (
     RunningMoments,
     init_layers,
 )
-from mrcom.behaviour.steps import start_moments
+from mrcom.behaviour.steps import joined, start_moments
 from mrcom.core.errors import ConfigError
 from mrcom.core.rng import named_keys
 from mrcom.objectives.ppo import (
@@ -144,7 +144,7 @@ def _optimizer(config: PPOConfig) -> optax.GradientTransformation:
         group = lambda path, _: "critic" if path[0].name == "critic" else "policy"
         return jax.tree_util.tree_map_with_path(group, networks)
 
-    return optax.chain(optax.partition(groups, labels), optax.scale_by_adam(eps=1e-5))
+    return optax.chain(optax.partition(groups, labels), joined(optax.scale_by_adam(eps=1e-5)))
 
 
 @eqx.filter_jit

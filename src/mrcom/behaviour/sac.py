@@ -9,11 +9,10 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from mrcom.behaviour.policy import Actor, ActorConfig
-from mrcom.behaviour.steps import descend, follow, start_moments
+from mrcom.behaviour.steps import adam, descend, follow, start_moments
 from mrcom.core.errors import ConfigError
 from mrcom.core.rng import named_keys
 from mrcom.nn.mlp import MLP
@@ -149,9 +148,9 @@ def init_sac(
         critics=critics,
         slow=jax.tree.map(jnp.copy, critics),
         log_temperature=log_temperature,
-        actor_moments=start_moments(optax.adam(config.actor_rate), actor),
-        critic_moments=start_moments(optax.adam(config.critic_rate), critics),
-        temperature_moments=start_moments(optax.adam(config.temperature_rate), log_temperature),
+        actor_moments=start_moments(adam(config.actor_rate), actor),
+        critic_moments=start_moments(adam(config.critic_rate), critics),
+        temperature_moments=start_moments(adam(config.temperature_rate), log_temperature),
         updates=jnp.zeros((), jnp.int32),
     )
 
@@ -247,11 +246,11 @@ def _fit_actor(
         return loss, log_prob
 
     grads, log_prob = eqx.filter_grad(loss_of, has_aux=True)(actor)
-    actor, actor_moments = descend(optax.adam(config.actor_rate), actor, grads, actor_moments)
+    actor, actor_moments = descend(adam(config.actor_rate), actor, grads, actor_moments)
     target_entropy = config.target_entropy * _real_dimensions(act_mask)
     grad = jax.grad(temperature_loss)(log_temperature, log_prob, target_entropy=target_entropy)
     log_temperature, temperature_moments = descend(
-        optax.adam(config.temperature_rate), log_temperature, grad, temperature_moments
+        adam(config.temperature_rate), log_temperature, grad, temperature_moments
     )
     return actor, actor_moments, log_temperature, temperature_moments
 
@@ -279,9 +278,7 @@ def _fit_critics(
         return critic_loss(value, target, batch.weight), value
 
     (loss, value), grads = eqx.filter_value_and_grad(loss_of, has_aux=True)(state.critics)
-    critics, moments = descend(
-        optax.adam(config.critic_rate), state.critics, grads, state.critic_moments
-    )
+    critics, moments = descend(adam(config.critic_rate), state.critics, grads, state.critic_moments)
     metrics = {
         "actor/entropy": -jnp.mean(next_log_prob) / _real_dimensions(act_mask),
         "critic/loss": loss,

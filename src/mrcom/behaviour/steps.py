@@ -4,12 +4,63 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
 from mrcom.core.types import Number
 
 Params = TypeVar("Params")
+
+SMALL = 16_384
+"""Entries up to which optimisers join tensors."""
+
+
+def joined(each: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The same steps, made of all small tensors at once.
+
+    A network has hundreds of tensors, most of them small, and every operation on every one of
+    them is a program of its own to the compiler.
+
+    Args:
+        each: treats all numbers alike, whichever tensor they are of, and asks for no parameters.
+    """
+
+    def init(params: Any) -> Any:
+        return each.init(_join(params))
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        del params
+        steps, state = each.update(_join(updates), state)
+        return _apart(steps, updates), state
+
+    return optax.GradientTransformation(init, update)
+
+
+def adam(
+    rate: optax.ScalarOrSchedule, *, eps: float = 1e-8, max_norm: Number | None = None
+) -> optax.GradientTransformation:
+    """Adam, of gradients that are shortened to the length `max_norm` first, if there is one."""
+    each = optax.adam(rate, eps=eps)
+    if max_norm is not None:
+        each = optax.chain(optax.clip_by_global_norm(max_norm), each)
+    return joined(each)
+
+
+def _join(tree: Any) -> tuple[list[Array], list[Array]]:
+    leaves = jax.tree.leaves(tree)
+    small = [leaf.reshape(-1) for leaf in leaves if leaf.size <= SMALL]
+    return [jnp.concatenate(small)] if small else [], [x for x in leaves if x.size > SMALL]
+
+
+def _apart(steps: Any, like: Any) -> Any:
+    joint, apart = steps
+    leaves, tree = jax.tree.flatten(like)
+    ends = np.cumsum([leaf.size for leaf in leaves if leaf.size <= SMALL])
+    small = iter(jnp.split(joint[0], ends[:-1]) if joint else [])
+    large = iter(apart)
+    found = [next(small).reshape(x.shape) if x.size <= SMALL else next(large) for x in leaves]
+    return jax.tree.unflatten(tree, found)
 
 
 def start_moments(optimizer: optax.GradientTransformation, params: Any) -> Any:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from mrcom.agents.agent import Agent
 from mrcom.behaviour.critic import Critic, CriticConfig
 from mrcom.behaviour.policy import Actor, ActorConfig
-from mrcom.behaviour.steps import descend, start_moments
+from mrcom.behaviour.steps import adam, descend, start_moments
 from mrcom.core.rng import named_keys
 from mrcom.objectives.ppo import clipped_surrogate, generalised_advantage
 from mrcom.train.adapt_learner import Share
@@ -43,8 +43,7 @@ class PolicyOptimisation:
     @property
     def optimizer(self) -> optax.GradientTransformation:
         """Of actor and critic, each its own."""
-        clip = optax.clip_by_global_norm(self.max_norm)
-        return optax.chain(clip, optax.adam(self.learning_rate, eps=1e-5))
+        return adam(self.learning_rate, eps=1e-5, max_norm=self.max_norm)
 
 
 class PPOLearning(eqx.Module):
