@@ -9,7 +9,7 @@ demo: .venv/stamp
 	.venv/bin/mrcom demo
 
 test: check
-	$(RUN) pytest -q -n 2 --dist loadfile
+	$(RUN) pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/stamp
 	$(RUN) ruff format --check src tests benchmarks scripts examples

@@ -37,8 +37,12 @@ def main() -> None:
     subprocess.run([*pip, UV], check=True)
     # Not quiet: what takes long is downloading, and uv shows how far it is.
     install = [str(VENV / "bin" / "uv"), "pip", "install", "--python", python]
-    subprocess.run([*install, "-r", str(ROOT / "requirements.lock")], check=True)
+    # Compiled once, here: where Python is told to keep no bytecode, as it often is in containers,
+    # each of its processes would read the libraries' sources again.
+    compiled = ["--compile-bytecode", "-r", str(ROOT / "requirements.lock")]
+    subprocess.run([*install, *compiled], check=True)
     subprocess.run([*install, "--no-deps", "--editable", str(ROOT)], check=True)
+    subprocess.run([python, "-m", "compileall", "-q", str(ROOT / "src")], check=True)
 
 
 if __name__ == "__main__":

@@ -109,7 +109,8 @@ class MrCom(AbstractModularAgent):
             params = eqx.filter(model, eqx.is_inexact_array)
             norm = optax.tree.norm(grads)
             # A broken share must not break the next ones: only its own rows are to be named.
-            grads = jax.tree.map(lambda x: jnp.where(jnp.isfinite(norm), x, 0), grads)
+            finite = jnp.isfinite(norm)
+            grads = jax.tree.map(lambda x: jnp.where(finite, x, 0), grads)
             steps, moments = optimizer.update(grads, carry[1], params)
             after = eqx.filter(eqx.apply_updates(model, steps), eqx.is_array)
             return (after, moments), (posterior, terms, norm)
