@@ -11,6 +11,7 @@ from mrcom.agents.planning import Planning
 from mrcom.behaviour.actor_critic import ActorCriticConfig
 from mrcom.behaviour.latent_sac import LatentSacConfig
 from mrcom.behaviour.mpc import CrossEntropy, Spread
+from mrcom.core.config import shallow
 from mrcom.models.dynamics_ensemble import DynamicsEnsemble
 from mrcom.models.ensemble_parts import EnsembleConfig
 
@@ -80,16 +81,20 @@ class CadmConfig:
 
 
 SIZES = {
-    "debug": CadmConfig(
-        model=EnsembleConfig(members=2, units=16, layers=2, encoder=(16, 8), context=3, window=4),
-        planner=CrossEntropy(horizon=3, candidates=8, iterations=2, elites=2),
-        particles=2,
-        windows=Windows(scenarios=4, context=5, length=8),
-        future=3,
-        futures=2,
-        horizon=3,
-        starts=2,
-        behaviour=sized_actor_critic(actor=16, critic=16),
+    "debug": shallow(
+        CadmConfig(
+            model=EnsembleConfig(
+                members=2, units=16, layers=2, encoder=(16, 8), context=3, window=4
+            ),
+            planner=CrossEntropy(horizon=3, candidates=8, iterations=2, elites=2),
+            particles=2,
+            windows=Windows(scenarios=4, context=5, length=8),
+            future=3,
+            futures=2,
+            horizon=3,
+            starts=2,
+            behaviour=sized_actor_critic(actor=16, critic=16),
+        )
     ),
     "tiny": CadmConfig(
         model=EnsembleConfig(units=96, layers=3, encoder=(96, 64, 32)),

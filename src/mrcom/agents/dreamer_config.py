@@ -7,6 +7,7 @@ from mrcom.agents.agent import Windows
 from mrcom.agents.method import Method
 from mrcom.behaviour.laprop import LaPropConfig
 from mrcom.behaviour.policy import ActorConfig
+from mrcom.core.config import shallow
 from mrcom.models.latent_error import NONE, LatentError
 from mrcom.models.rssm_parts import RSSMConfig
 from mrcom.nn.mlp import LayerKind
@@ -130,10 +131,10 @@ def _sized(
 
 
 SIZES = {
-    "debug": _sized(
+    "debug": shallow(_sized(
         deter=16, hidden=16, stoch=4, classes=4, units=16,
         windows=Windows(scenarios=4, length=8), horizon=3, hurry=25.0,
-    ),
+    )),
     "tiny": _sized(
         deter=256, hidden=48, classes=4, units=64,
         windows=Windows(scenarios=24, length=24), hurry=10.0,

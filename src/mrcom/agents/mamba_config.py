@@ -9,6 +9,7 @@ from mrcom.agents.dreamer_config import NEW_STD
 from mrcom.agents.method import Method
 from mrcom.behaviour.policy import ActorConfig
 from mrcom.behaviour.steps import adam
+from mrcom.core.config import shallow
 from mrcom.core.errors import ConfigError
 from mrcom.models.latent_error import NONE, LatentError
 from mrcom.models.rssm_parts import RSSMConfig
@@ -195,10 +196,10 @@ def _sized(
 
 
 SIZES = {
-    "debug": _sized(
+    "debug": shallow(_sized(
         deter=16, hidden=16, stoch=4, units=16, coder_units=16, coder_layers=1,
         scenarios=4, steps=60, first_steps=16, some=8, starts=4, horizon=3, hurry=10.0,
-    ),
+    )),
     "tiny": _sized(
         deter=192, hidden=64, stoch=8, units=64, coder_units=96, coder_layers=2,
         scenarios=14, steps=250, first_steps=50, some=32, starts=24, hurry=5.0,

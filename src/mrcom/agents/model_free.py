@@ -41,10 +41,12 @@ class Size:
     """Every transition of them is in the minibatch."""
     rate: float
     """Of all of Adam's rates."""
+    layers: int = 2
+    """Hidden layers of the actor and the critics."""
 
 
 SIZES = {
-    "debug": Size(16, Windows(scenarios=4, context=1, length=8), 1e-3),
+    "debug": Size(16, Windows(scenarios=4, context=1, length=8), 1e-3, layers=1),
     "tiny": Size(128, Windows(scenarios=48, context=1, length=32), 9e-4),
     "small": Size(256, Windows(scenarios=48, context=1, length=32), 6e-4),
     "full": Size(256, Windows(scenarios=48, context=1, length=32), 3e-4),
@@ -206,8 +208,9 @@ def build(
     """
     chosen = named("size", size, SIZES)
     method.check_behaviour(behaviour, own="sac", because="has no world model to dream with")
-    rate, actor = chosen.rate, ActorConfig(units=chosen.units)
-    sac = SACConfig(actor=actor, units=chosen.units, actor_rate=rate, critic_rate=rate)
-    critic = CriticConfig(units=chosen.units, learning_rate=rate, slow_rate=0.1, slow_weight=0.0)
+    units, layers, rate = chosen.units, chosen.layers, chosen.rate
+    actor = ActorConfig(units=units, layers=layers)
+    sac = SACConfig(actor=actor, units=units, layers=layers, actor_rate=rate, critic_rate=rate)
+    critic = CriticConfig(units, layers, rate, slow_rate=0.1, slow_weight=0.0)
     config = LatentSacConfig(sac=sac, critic=critic)
     return ModelFree(method, config, layout, num_scenarios, chosen.windows, observe_reward)

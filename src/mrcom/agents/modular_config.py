@@ -68,5 +68,10 @@ def with_behaviour(config: Config, name: str) -> Config:
         critic_rate=rate,
         temperature_rate=rate,
     )
-    critic = dataclasses.replace(default.critic, units=given.critic.units, learning_rate=rate)
+    critic = dataclasses.replace(
+        default.critic,
+        units=given.critic.units,
+        layers=given.critic.layers,
+        learning_rate=rate,
+    )
     return dataclasses.replace(config, behaviour=LatentSacConfig(sac, critic))

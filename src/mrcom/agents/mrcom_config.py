@@ -10,6 +10,7 @@ from mrcom.agents.method import Method
 from mrcom.agents.modular_config import falling_adam, sized_actor_critic
 from mrcom.behaviour.actor_critic import ActorCriticConfig
 from mrcom.behaviour.latent_sac import LatentSacConfig
+from mrcom.core.config import shallow
 from mrcom.models.context import ContextConfig
 from mrcom.models.contextual import ContextualConfig
 from mrcom.models.latent_error import NONE, LatentError
@@ -129,10 +130,10 @@ def _sized(
 
 
 SIZES = {
-    "debug": _sized(
+    "debug": shallow(_sized(
         stoch=4, deter=8, aux=4, units=16, width=12, actor=16, critic=16,
         windows=Windows(scenarios=4, length=8), starts=2, horizon=3,
-    ),
+    )),
     "tiny": _sized(
         stoch=32, deter=128, aux=16, units=128, width=96, actor=128, critic=64,
         windows=Windows(scenarios=48, length=32), starts=3, horizon=12, hurry=3.0, model_steps=3,

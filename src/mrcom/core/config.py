@@ -96,6 +96,17 @@ def with_settings(config: T, settings: Sequence[str]) -> T:
     return config
 
 
+def shallow(config: T) -> T:
+    """A dataclass of dataclasses with 1 wherever a number of `layers` is larger."""
+    changed = {}
+    for name, value in vars(config).items():
+        if dataclasses.is_dataclass(value):
+            changed[name] = shallow(value)
+        elif name.endswith("layers") and isinstance(value, int):
+            changed[name] = min(value, 1)
+    return dataclasses.replace(typing.cast(Any, config), **changed)
+
+
 def differing(*values: Any, at: str = "") -> dict[str, tuple[Any, ...]]:
     """Dotted names of the leaves in which equally made dataclasses differ, with all values."""
     first = values[0]
