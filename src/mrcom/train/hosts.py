@@ -19,6 +19,7 @@ from jax.experimental import multihost_utils
 
 from mrcom.core.config import short_hash
 from mrcom.core.errors import ConfigError, HostLostError, MrcomError, RunFolderError
+from mrcom.train.meeting import meet
 
 _FORM = re.compile(r"(?P<number>\d+)/(?P<count>\d+)@(?P<address>[^@\s]+:\d+)")
 
@@ -65,15 +66,15 @@ def join_hosts(host: Host) -> None:
     Raises:
         ConfigError: they could not be met.
     """
+    meet(host.address, host.number, host.count)
     try:
         jax.distributed.initialize(
             host.address, host.count, host.number, shutdown_timeout_seconds=_PATIENCE
         )
     except (RuntimeError, ValueError) as error:
         raise ConfigError(
-            f"Host {host.number} of {host.count} did not meet the others at {host.address}: "
-            f"{str(error).splitlines()[0]} Start all of them within five minutes, host 0 on the "
-            f"machine of that address."
+            f"Host {host.number} of {host.count} could not be joined to the others at "
+            f"{host.address}: {str(error).splitlines()[0]}"
         ) from error
 
 
