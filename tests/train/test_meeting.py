@@ -78,9 +78,9 @@ def test_one_that_left_again_may_come_back_and_strangers_do_not_count(place, sta
         link.sendall(b"mrcom 1/3\n")
     with open_to(place) as stranger:
         stranger.sendall(b"GET / HTTP/1.1\r\n")
-    comes = started(2, 3)
-    time.sleep(0.5)
-    assert not waits.done() and not comes.done()
+        comes = started(2, 3)
+        time.sleep(0.5)
+        assert not waits.done() and not comes.done()
     for host in (started(1, 3), waits, comes):
         host.result(PATIENCE)
 
