@@ -71,6 +71,7 @@ def test_an_update_of_several_runs_is_that_of_each(side_by_side):
     agree([agent(SAC)] * SEEDS, side_by_side)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "settings"),
     [
