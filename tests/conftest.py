@@ -27,10 +27,10 @@ import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Tracing makes many objects, few of them garbage: looking for it more rarely saves time.
-gc.set_threshold(200_000, 50, 1000)
+gc.set_threshold(200_000, 10, 10)
 
 MAPPINGS = pathlib.Path("/proc/self/maps")
-MANY = 35_000
+MANY = 25_000
 """Linux gives a process 65,530 mappings. Compiled programs take thousands, and without one left
 the compiler dies."""
 
