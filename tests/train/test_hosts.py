@@ -122,6 +122,9 @@ def test_a_host_is_written_as_its_number_the_count_and_where_the_first_one_is():
         hosts.host_of("here")
     with pytest.raises(ConfigError, match=r"must be below 2; the nearest is 1/2"):
         hosts.host_of("2/2@10.0.0.1:9876")
+    for port, nearest in ((0, 1), (99999, 65535)):
+        with pytest.raises(ConfigError, match=rf"from 1 to 65535; the nearest is {nearest}\."):
+            hosts.host_of(f"0/2@10.0.0.1:{port}")
 
 
 def test_a_wrong_host_is_one_line_and_leaves_nothing(tmp_path, capsys):

@@ -57,6 +57,11 @@ def host_of(text: str) -> Host:
             f"--host {text}: hosts are counted from 0, so that the number must be below {count}; "
             f"the nearest is {max(count - 1, 0)}/{max(count, 1)}."
         )
+    if not 1 <= (port := int(found["address"].rsplit(":", 1)[1])) <= 65_535:
+        raise ConfigError(
+            f"--host {text}: the port must be from 1 to 65535; the nearest is "
+            f"{min(max(port, 1), 65_535)}."
+        )
     return Host(number, count, found["address"])
 
 
