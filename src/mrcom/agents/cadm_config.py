@@ -83,9 +83,7 @@ class CadmConfig:
 SIZES = {
     "debug": shallow(
         CadmConfig(
-            model=EnsembleConfig(
-                members=2, units=16, layers=2, encoder=(16, 8), context=3, window=4
-            ),
+            model=EnsembleConfig(members=2, units=16, encoder=(16, 8), context=3, window=4),
             planner=CrossEntropy(horizon=3, candidates=8, iterations=2, elites=2),
             particles=2,
             windows=Windows(scenarios=4, context=5, length=8),
