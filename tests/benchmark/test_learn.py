@@ -2,11 +2,15 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import pytest
 
+from mrcom.benchmark.invented import invent, measured_agent
+from mrcom.benchmark.learn import Program
 from mrcom.benchmark.rate import MatrixProducts
 from mrcom.cli.main import main
+from mrcom.core.rng import root_key
 
 PARTS = {"batch", "world_model", "dreams", "actor_and_critics", "host"}
 
@@ -22,6 +26,21 @@ def test_every_number_of_the_benchmark_is_there_and_agrees_with_the_others(capsy
         assert 0 < cost["share_of_matmul_rate"] < 1
         assert min(cost[key] for key in ("updates_per_s", "compile_s", "peak_memory_mb")) > 0
     assert record["methods"]["sac"]["shares"]["dreams"] == 0
+
+
+def test_compiling_takes_as_long_as_it_does_where_nothing_is_cached():
+    agent = measured_agent("sac", "debug")
+    invented = invent(agent, agent.num_scenarios)
+    given = agent.init(root_key(0)), invented.batch(invented.draw(0))
+    found = []
+    event = lambda name, **_: found.append(name)
+    jax.monitoring.register_event_listener(event)
+    try:
+        Program(agent, *given)  # now an earlier process might have left it
+        Program(agent, *given)
+    finally:
+        jax.monitoring.unregister_event_listener(event)
+    assert "/jax/compilation_cache/cache_hits" not in found
 
 
 def test_a_wrong_number_of_updates_is_refused_with_the_nearest(capsys):

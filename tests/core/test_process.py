@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mrcom.core.process import keep_compiled_programs, keep_freed_memory
+from mrcom.core.process import keep_compiled_programs, keep_freed_memory, seal_holes
 
 FAULTS = """
 import resource
@@ -32,9 +32,41 @@ def test_memory_that_was_freed_is_used_again_without_asking_the_system():
     assert again(keep=True) < 100 < 1000 < again(keep=False)
 
 
+HOLES = """
+import pathlib, re, jax
+from mrcom.core import process
+process.keep_freed_memory()
+process._SLOW = 0.0
+def resident():
+    return int(re.search(r"VmRSS:\\s+(\\d+) kB", pathlib.Path("/proc/self/status").read_text())[1])
+jax.jit(lambda x: x + 1)(1.0)
+pieces = [bytes([n % 256]) * (100_000 if n % 2 else 20_000) for n in range(4_000)]
+del pieces[1::2]  # 200 MB, between small ones that stay
+before = resident()
+{seal}
+print(before - resident(), process.seal_holes())
+assert all(piece == bytes([2 * n % 256]) * 20_000 for n, piece in enumerate(pieces))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a matter of glibc")
+@pytest.mark.parametrize(
+    "seal",
+    ["process.seal_holes()", "process.seal_after_compiling(); jax.jit(lambda x: x + 2)(1.0)"],
+    ids=["asked", "compiled"],
+)
+def test_the_memory_of_holes_goes_back_and_nothing_finds_them_again(seal):
+    code = HOLES.format(seal=seal)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    given_back, left = map(int, done.stdout.split())
+    assert given_back > 130e3  # kB
+    assert left < 5e6
+
+
 def test_a_c_library_without_the_setting_is_left_alone(monkeypatch):
     monkeypatch.setattr("mrcom.core.process.ctypes.CDLL", lambda name: object())
     assert keep_freed_memory() is False
+    assert seal_holes() == 0
 
 
 def test_compiled_programs_lie_in_the_users_cache_unless_told_otherwise(monkeypatch, tmp_path):

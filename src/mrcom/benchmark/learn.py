@@ -1,12 +1,14 @@
 """What one update costs, in all and by its parts, beside the rate of matrix products."""
 
+import contextlib
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import jax
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
 from jaxtyping import PRNGKeyArray
 
 from mrcom.agents.agent import Agent, Metrics, WorldModelAgent
@@ -53,11 +55,10 @@ class Program:
     def __init__(self, agent: Agent, state: Any, batch: Batch):
         """Compile it, which takes `compile_s` [s]; it will need `peak_bytes` of memory."""
         program = jax.jit(agent.update, donate_argnums=0)
-        jax.config.update("jax_enable_compilation_cache", False)
-        start = time.perf_counter()
-        self._run = program.lower(state, batch, root_key(0)).compile()
-        self.compile_s = time.perf_counter() - start
-        jax.config.update("jax_enable_compilation_cache", True)
+        with _nothing_cached():
+            start = time.perf_counter()
+            self._run = program.lower(state, batch, root_key(0)).compile()
+            self.compile_s = time.perf_counter() - start
         self.plan: Any = self._run.memory_analysis()
         """Memory by what it is for, as the compiler plans it."""
         self.peak_bytes = self.plan.argument_size_in_bytes + self.plan.temp_size_in_bytes
@@ -66,6 +67,20 @@ class Program:
     def update(self, state: Any, batch: Batch, key: PRNGKeyArray) -> tuple[Any, Metrics]:
         """One update; the state's memory is handed over."""
         return self._run(state, batch, key)
+
+
+@contextlib.contextmanager
+def _nothing_cached() -> Generator[None]:
+    """Meanwhile JAX compiles what it is given, also what an earlier process compiled."""
+    name = "jax_enable_compilation_cache"
+    before = jax.config.jax_enable_compilation_cache
+    try:
+        jax.config.update(name, False)
+        reset_cache()  # only then the setting is read again
+        yield
+    finally:
+        jax.config.update(name, before)
+        reset_cache()
 
 
 def measure(agent: Any, size: str, *, updates: int = 10) -> Cost:

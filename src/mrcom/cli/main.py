@@ -28,7 +28,7 @@ from mrcom.cli import (
 )
 from mrcom.cli.choices import check_choices, check_seeds
 from mrcom.core.errors import ConfigError, MrcomError, Stopped, unknown
-from mrcom.core.process import keep_compiled_programs, keep_freed_memory
+from mrcom.core.process import keep_compiled_programs, keep_freed_memory, seal_after_compiling
 
 # In the order a newcomer meets them.
 Command = (
@@ -82,6 +82,8 @@ def main(args: Sequence[str] | None = None) -> int:
         keep_compiled_programs()
     try:
         options = parse(sys.argv[1:] if args is None else args)
+        if args is None and not isinstance(options, scenarios.Scenarios):  # all others need JAX
+            seal_after_compiling()
         code = RUN[type(options)](options) or 0
         sys.stdout.flush()
     except MrcomError as error:
