@@ -73,7 +73,7 @@ class Program:
 def _nothing_cached() -> Generator[None]:
     """Meanwhile JAX compiles what it is given, also what an earlier process compiled."""
     name = "jax_enable_compilation_cache"
-    before = jax.config.jax_enable_compilation_cache
+    before = jax.config.values[name]
     try:
         jax.config.update(name, False)
         reset_cache()  # only then the setting is read again
