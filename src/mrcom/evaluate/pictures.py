@@ -50,8 +50,8 @@ def dreamt_pictures(agent: Any, state: Any, held_out: HeldOut) -> list[DreamtPic
     real, dreamt = np.asarray(chosen.image)[:, -horizon:], np.rint(255 * drawn).astype(np.uint8)
     scenarios = [held_out.scenarios[int(index)] for index in np.asarray(chosen.scenario)]
     return [
-        DreamtPictures(scenario.body, float(scenario.embodiment.control_dt), seen, thought)
-        for scenario, seen, thought in zip(scenarios, real, dreamt, strict=True)
+        DreamtPictures(scenario.body, float(scenario.embodiment.control_dt), real[row], dreamt[row])
+        for row, scenario in enumerate(scenarios)
     ]
 
 

@@ -228,4 +228,4 @@ class Store:
             mine[:, :used] = state[name]
 
     def _used(self) -> int:
-        return int(np.clip(self._added.max(), 1, self.capacity))  # never an array without entries
+        return int(np.clip(np.max(self._added), 1, self.capacity))  # never an array without entries

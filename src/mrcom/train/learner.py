@@ -65,7 +65,7 @@ def check_finite(update: int, metrics: Metrics, names: Sequence[str]) -> None:
             bad = np.flatnonzero(~np.isfinite(np.asarray(values)))  # of several runs: their rows
             if bad.size:
                 terms.append(f"'{key.removeprefix(ROW)}'")
-                rows |= {names[row] for row in bad}
+                rows |= {names[row] for row in bad.tolist()}
     if terms:
         raise TrainingDivergedError(
             f"Not finite: the loss {', '.join(terms)} at update {update}, in scenario "
