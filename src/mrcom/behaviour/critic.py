@@ -110,11 +110,12 @@ def init_critics(
     """Critics that all start from the same weights, however many there are."""
     one = Critic(feature, config, key=named_keys(key, "critic").critic)
     state = (one, one, start_moments(config.optimizer, one))
+    return ScenarioCritics(*_repeated(state, num_scenarios))
 
-    def stack(leaf: Array) -> Array:
-        return jnp.tile(leaf[None], (num_scenarios,) + (1,) * leaf.ndim)
 
-    return ScenarioCritics(*jax.tree.map(stack, state))
+@functools.partial(jax.jit, static_argnames="num")
+def _repeated(tree: PyTree[Array], num: int) -> PyTree[Array]:
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (num, *leaf.shape)), tree)
 
 
 def fit_critics(

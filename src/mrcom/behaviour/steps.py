@@ -27,7 +27,9 @@ def joined(each: optax.GradientTransformation) -> optax.GradientTransformation:
     """
 
     def init(params: Any) -> Any:
-        return each.init(_join(params))
+        # How many there are is all that a beginning depends on.
+        zeros = lambda joint: jnp.zeros(joint.shape, joint.dtype)
+        return each.init(jax.tree.map(zeros, jax.eval_shape(_join, params)))
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         del params

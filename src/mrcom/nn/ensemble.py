@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from mrcom.nn.mlp import fresh_weights
+
 Activation = Literal["silu", "relu"]
 _ACTIVATIONS = {"silu": jax.nn.silu, "relu": jax.nn.relu}
 
@@ -24,9 +26,8 @@ class EnsembleLinear(eqx.Module):
     bias: Float[Array, "E O"]
 
     def __init__(self, members: int, inputs: int, outputs: int, *, key: PRNGKeyArray):
-        draw = jax.random.truncated_normal(key, -2.0, 2.0, (members, inputs, outputs))
-        self.weight = draw / (2 * max(inputs, 1) ** 0.5)
-        self.bias = jnp.zeros((members, outputs))
+        scale = 0.5 / max(inputs, 1) ** 0.5
+        self.weight, self.bias = fresh_weights(key, scale, (members, inputs, outputs))
 
     def __call__(self, x: Float[Array, "E B I"]) -> Float[Array, "E B O"]:
         """Each member's map of its own rows."""

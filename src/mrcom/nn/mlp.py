@@ -1,6 +1,7 @@
 """Linear maps, normalisation and perceptrons, on the last axis of any array."""
 
 import dataclasses
+import functools
 
 import equinox as eqx
 import jax
@@ -8,9 +9,22 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from mrcom.core.errors import ConfigError, unknown
+from mrcom.core.types import Number
 
 # Standard deviation of a unit normal cut off at two standard deviations.
 _TRUNCATED_STD = 0.87962566
+
+
+@functools.partial(jax.jit, static_argnames="shape")
+def fresh_weights(
+    key: PRNGKeyArray, scale: Number, shape: tuple[int, ...]
+) -> tuple[Float[Array, "*E I O"], Float[Array, "*E O"]]:
+    """Matrices of a normal that is cut off at two standard deviations of `scale`, and zeros.
+
+    One program for each shape; every operation by itself would be one.
+    """
+    weight = scale * jax.random.truncated_normal(key, -2.0, 2.0, shape)
+    return weight, jnp.zeros((*shape[:-2], shape[-1]))
 
 
 class Linear(eqx.Module):
@@ -31,9 +45,9 @@ class Linear(eqx.Module):
         scale: float = 1.0,
         bias: bool = True,
     ):
-        draw = jax.random.truncated_normal(key, -2.0, 2.0, (inputs, outputs))
-        self.weight = draw * ((scale / max(inputs, 1)) ** 0.5 / _TRUNCATED_STD)
-        self.bias = jnp.zeros(outputs) if bias else None
+        std = (scale / max(inputs, 1)) ** 0.5
+        self.weight, zeros = fresh_weights(key, std / _TRUNCATED_STD, (inputs, outputs))
+        self.bias = zeros if bias else None
 
     def __call__(self, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
         """The map of every vector."""
