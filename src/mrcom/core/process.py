@@ -1,4 +1,4 @@
-"""What a process of ours is told before JAX starts: where memory and compiled programs stay."""
+"""Where the memory and the compiled programs of a process of ours stay."""
 
 import ctypes
 import mmap
@@ -71,7 +71,7 @@ def seal_holes() -> int:
     size, taken = heap.fordblks - heap.keepcost, 0
     while size >= mmap.PAGESIZE:
         piece = libc.malloc(size)
-        if piece is None or not piece + size <= end:
+        if piece is None or piece + size > end:
             # No hole is as large as that. What may be smaller by an eighth leaves little behind.
             libc.free(piece)
             size = size * 7 // 8
