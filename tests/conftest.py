@@ -30,9 +30,10 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 gc.set_threshold(200_000, 10, 10)
 
 MAPPINGS = pathlib.Path("/proc/self/maps")
-MANY = 25_000
-"""Linux gives a process 65,530 mappings. Compiled programs take thousands, and without one left
-the compiler dies."""
+MANY = 2_000
+"""A compiled program takes three mappings. Each that is kept makes compiling the next one dearer: a
+small one takes 25 ms beside 1,000 others, 50 ms beside 2,000. (Beside some 20,000 Linux gives
+the process no more mappings, and the compiler dies.)"""
 
 
 def pytest_collection_modifyitems(items):
