@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import gc
 import importlib.metadata
 import os
@@ -24,16 +25,20 @@ if "XLA_FLAGS" not in os.environ:
 
 import jax
 import pytest
+from jax._src.interpreters import mlir
 
+# A context for each of thousands of programs takes 5 ms to make, and the more there are, the longer
+# it takes to look into any: one serves all.
+if hasattr(mlir, "make_ir_context"):
+    mlir.make_ir_context = functools.cache(mlir.make_ir_context)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Tracing makes many objects, few of them garbage: looking for it more rarely saves time.
 gc.set_threshold(200_000, 10, 10)
 
 MAPPINGS = pathlib.Path("/proc/self/maps")
-MANY = 2_000
-"""A compiled program takes three mappings. Each that is kept makes compiling the next one dearer: a
-small one takes 25 ms beside 1,000 others, 50 ms beside 2,000. (Beside some 20,000 Linux gives
-the process no more mappings, and the compiler dies.)"""
+MANY = 10_000
+"""Linux gives a process 65,530 mappings. Compiled programs take three each, and without one left
+the compiler dies."""
 
 
 def pytest_collection_modifyitems(items):
