@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import functools
 import gc
 import importlib.metadata
 import os
@@ -25,12 +24,9 @@ if "XLA_FLAGS" not in os.environ:
 
 import jax
 import pytest
-from jax._src.interpreters import mlir
 
-# A context for each of thousands of programs takes 5 ms to make, and the more there are, the longer
-# it takes to look into any: one serves all.
-if hasattr(mlir, "make_ir_context"):
-    mlir.make_ir_context = functools.cache(mlir.make_ir_context)
+import one_context  # noqa: F401
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Tracing makes many objects, few of them garbage: looking for it more rarely saves time.
 gc.set_threshold(200_000, 10, 10)

@@ -17,6 +17,7 @@ FORCED = "--xla_force_host_platform_device_count=4"
 
 COMPARED = """
 import dataclasses, sys
+import one_context
 import equinox as eqx, jax, jax.numpy as jnp, numpy as np
 from agents.small_agents import agent, batch
 from mrcom.agents.build import method_named

@@ -76,7 +76,13 @@ def one_life(path, method, ends=("outside", 0), seconds=None):
     """A process that trains, or goes on, until it is killed or done; whether it was done."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["mrcom.train.loop", "mrcom.agents.build", "tensorboardX", "orbax.checkpoint"]
+        [
+            "one_context",
+            "mrcom.train.loop",
+            "mrcom.agents.build",
+            "tensorboardX",
+            "orbax.checkpoint",
+        ]
     )
     resume = (path / "config.json").exists()
     process = context.Process(target=train_once, args=(path, method, resume, ends))
