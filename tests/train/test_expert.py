@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from mrcom.behaviour.expert import read_expert
+from mrcom.behaviour.expert import load_expert, read_expert
 from mrcom.behaviour.ppo import PPOConfig, init_ppo
 from mrcom.core.errors import CheckpointError, ConfigError, RunFolderError
 from mrcom.core.rng import root_key
@@ -35,7 +35,7 @@ from mrcom.train.expert_groups import (
     settings_at,
     stages_of,
 )
-from mrcom.train.expert_table import ExpertTable
+from mrcom.train.expert_table import ExpertTable, measure_suite
 from mrcom.train.run_folder import RunFolder, locked
 
 TINY = ExpertConfig(
@@ -265,3 +265,13 @@ def test_the_table_has_a_row_for_every_speed_and_a_mean():
         "| 1.00 - 2.00 | 4 (3) | 0 |",
         "| **all** | **2 (0)** | **0** |",
     ]
+
+
+def test_the_suites_tasks_of_a_body_and_of_no_other_are_tried():
+    rows = [line.strip("| ").split(" | ") for line in measure_suite(load_expert("hopper"), count=2)]
+    assert [row[0] for row in rows] == ["hopper stand", "hopper hop"]
+    stand, hop = (float(row[1]) for row in rows)
+    assert stand > 700 and 200 < hop < 500  # standing earns nothing in the second
+    for row in rows:
+        low, high = map(float, row[2].split(" to "))
+        assert low <= float(row[1]) <= high

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from mrcom.behaviour.expert import Expert, ExpertPolicy, load_expert
 from mrcom.scenarios.bodies import body as body_named
+from mrcom.scenarios.scenario import Scenario
 from mrcom.scenarios.splits import Box, sample_scenarios
 from mrcom.simulate.rollout import RandomPolicy, rollout
 from mrcom.simulate.simulator import Simulator
@@ -20,6 +21,15 @@ from mrcom.simulate.simulator import Simulator
 ALPHAS = (5.0, 10.0, 20.0)
 STREAM = "expert table"
 """Scenarios drawn under this name are never trained on, nor used to choose weights."""
+
+SUITE = {
+    "hopper stand": Scenario("hopper", 0.0, reward="stand"),
+    "hopper hop": Scenario("hopper", 2.0, reward="reach"),
+    "walker walk": Scenario("walker", 1.0, reward="reach"),
+    "walker run": Scenario("walker", 8.0, reward="reach"),
+    "cheetah run": Scenario("cheetah", 10.0, reward="reach"),
+}
+"""The suite's own tasks for these bodies. Experts learn from neither of these rewards."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +100,21 @@ def measure_expert(
     )
 
 
+def measure_suite(expert: Expert, *, count: int = 10, seed: int = 0) -> list[str]:
+    """Returns in the suite's tasks for a body, `count` episodes of each, as lines of markdown."""
+    lines = []
+    for task, scenario in SUITE.items():
+        if scenario.body != expert.body:
+            continue
+        scenarios = [scenario] * count
+        simulator = Simulator(scenarios)
+        policy = ExpertPolicy(scenarios, simulator.layout, experts={expert.body: expert})
+        returns = rollout(simulator, policy, seed=seed).reward.sum(axis=1)
+        numbers = f"{returns.mean():.0f} | {returns.min():.0f} to {returns.max():.0f}"
+        lines.append(f"| {task} | {numbers} |")
+    return lines
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -99,6 +124,9 @@ def main() -> None:
     for body in options.body:
         table = measure_expert(load_expert(body), seed=options.seed)
         print(f"### {body}\n", *table.lines(), "", sep="\n")
+    suite = [line for body in options.body for line in measure_suite(load_expert(body))]
+    print("| task of the suite | return | lowest to highest |", "| --- | --- | --- |", sep="\n")
+    print(*suite, sep="\n")
 
 
 if __name__ == "__main__":
