@@ -5,6 +5,7 @@
 Trains on as many environment steps as are asked for, resumable at every episode, prints the curve
 of training returns, with what was published beside it where it was, and exits with 1 where it ends
 below the gate. Where nothing was published at so many steps it exits with 2 and trains nothing.
+Stopped by SIGTERM it saves itself and exits with 3: nothing was judged yet.
 
 Published (training returns, sampled actions): at 100 thousand frames the authors' curves are at
 walker-walk 478 and cheetah-run 297; at 500 thousand walker-walk 941 +- 13, walker-run 637 +- 66,
@@ -25,7 +26,8 @@ import numpy as np
 
 from mrcom.agents.dreamer import DREAMER
 from mrcom.agents.presets import Budget
-from mrcom.core.errors import ConfigError, MrcomError
+from mrcom.core.errors import ConfigError, MrcomError, Stopped
+from mrcom.core.process import keep_compiled_programs, keep_freed_memory, seal_after_compiling
 from mrcom.scenarios.bodies import body, register
 from mrcom.scenarios.splits import Box, Split
 from mrcom.train.log import read_log
@@ -207,6 +209,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder of the runs")
     given = parser.parse_args(arguments)
+    if arguments is None:  # then the process is this command's alone
+        keep_freed_memory()
+        keep_compiled_programs()
+        seal_after_compiling()
     task = TASKS[given.task]
     try:
         task.gate(given.steps)
@@ -220,6 +226,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MrcomError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Stopped:
+        print("stopped and saved; the same command goes on", file=sys.stderr)
+        return 3
 
 
 if __name__ == "__main__":

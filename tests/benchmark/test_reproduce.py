@@ -6,6 +6,8 @@ import pathlib
 
 import pytest
 
+from mrcom.core.errors import Stopped
+
 FILE = pathlib.Path(__file__).parents[2] / "benchmarks" / "reproduce.py"
 SPEC = importlib.util.spec_from_file_location("reproduce", FILE)
 reproduce = importlib.util.module_from_spec(SPEC)
@@ -69,6 +71,15 @@ def test_where_nothing_is_published_one_line_says_so_and_nothing_is_trained(
     assert reproduce.main(asked) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "100,000" in line and "at 500,000" in line
+
+
+def test_a_run_that_was_asked_to_stop_has_neither_passed_nor_failed(tmp_path, monkeypatch, capsys):
+    def stopped(*args, **options):
+        raise Stopped
+
+    monkeypatch.setattr(reproduce, "train", stopped)
+    assert reproduce.main(["--out", str(tmp_path)]) == 3
+    assert capsys.readouterr().err == "stopped and saved; the same command goes on\n"
 
 
 def test_runs_of_two_sizes_have_two_folders(tmp_path, monkeypatch):
