@@ -75,8 +75,7 @@ def test_an_update_of_several_runs_is_that_of_each(side_by_side):
 @pytest.mark.parametrize(
     ("method", "settings"),
     [
-        (SAC, ["sac.actor_rate=0.1,0.01"]),
-        (SAC, ["sac.discount=0.5,0.9", "imitation=2,1"]),
+        (SAC, ["sac.actor_rate=0.1,0.01", "sac.discount=0.5,0.9", "imitation=2,1"]),
         (MRCOM, ["learning_rate=0.1,0.001", "weights.reward=3,1", "kl_aux.rep=0.1,0.2"]),
         (DREAMER, ["optimizer.learning_rate=0.1,0.001", "weights.actor=3,1"]),
         (MAMBA, ["model_rates.learning_rate=0.1,0.001", "weights.critic=3,1"]),
