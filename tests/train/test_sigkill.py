@@ -26,6 +26,8 @@ def train_once(path: pathlib.Path, method: str, resume: bool, ends: tuple[str, i
     """Train in this process; `ends` kills it at the n-th call of a function that writes."""
     import jax
 
+    import one_context  # noqa: F401
+
     jax.config.update("jax_compilation_cache_dir", str(path.parent / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
@@ -76,13 +78,7 @@ def one_life(path, method, ends=("outside", 0), seconds=None):
     """A process that trains, or goes on, until it is killed or done; whether it was done."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        [
-            "one_context",
-            "mrcom.train.loop",
-            "mrcom.agents.build",
-            "tensorboardX",
-            "orbax.checkpoint",
-        ]
+        ["mrcom.train.loop", "mrcom.agents.build", "tensorboardX", "orbax.checkpoint"]
     )
     resume = (path / "config.json").exists()
     process = context.Process(target=train_once, args=(path, method, resume, ends))

@@ -29,7 +29,7 @@ SUITE = {
     "walker run": Scenario("walker", 8.0, reward="reach"),
     "cheetah run": Scenario("cheetah", 10.0, reward="reach"),
 }
-"""The suite's own tasks for these bodies. Experts learn from neither of these rewards."""
+"""The suite's own tasks for these bodies. Experts learn from none of these rewards."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,10 +121,11 @@ def main() -> None:
     parser.add_argument("--body", nargs="*", default=["hopper", "walker", "cheetah"])
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    for body in options.body:
-        table = measure_expert(load_expert(body), seed=options.seed)
-        print(f"### {body}\n", *table.lines(), "", sep="\n")
-    suite = [line for body in options.body for line in measure_suite(load_expert(body))]
+    experts = [load_expert(body) for body in options.body]
+    for expert in experts:
+        table = measure_expert(expert, seed=options.seed)
+        print(f"### {expert.body}\n", *table.lines(), "", sep="\n")
+    suite = [line for expert in experts for line in measure_suite(expert, seed=options.seed)]
     print("| task of the suite | return | lowest to highest |", "| --- | --- | --- |", sep="\n")
     print(*suite, sep="\n")
 
