@@ -17,7 +17,11 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 # Nothing here runs long: optimising a program takes more time than an optimised one saves.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if "XLA_FLAGS" not in os.environ:
-    os.environ["XLA_FLAGS"] = "--xla_cpu_parallel_codegen_split_count=1"
+    # Where a test does want optimised programs, the first level is enough.
+    os.environ["XLA_FLAGS"] = (
+        "--xla_cpu_parallel_codegen_split_count=1"
+        " --xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true"
+    )
     if importlib.metadata.version("jaxlib").startswith("0.10."):
         # The older emitters, which later versions have not got, compile in less time.
         os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
@@ -26,6 +30,7 @@ import jax
 import pytest
 
 import one_context  # noqa: F401
+import quick_checks  # noqa: F401
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Tracing makes many objects, few of them garbage: looking for it more rarely saves time.

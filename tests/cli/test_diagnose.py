@@ -4,7 +4,6 @@ import dataclasses
 import json
 import math
 
-import jax
 import numpy as np
 import pytest
 
@@ -32,7 +31,7 @@ def untrained(tmp_path_factory):
     def make(method: str) -> Run:
         config = config_of(Train(method=method, budget="debug", bodies=("hopper",), prompt="none"))
         run = begin(config, create_run(tmp_path_factory.mktemp("runs") / "run", config))
-        run.state = jax.jit(run.agent.init)(root_key(0))
+        run.state = run.agent.init(root_key(0))
         return run
 
     return make

@@ -75,15 +75,16 @@ def test_an_update_of_several_runs_is_that_of_each(side_by_side):
 @pytest.mark.parametrize(
     ("method", "settings"),
     [
-        (SAC, ["sac.actor_rate=0.1,0.01", "sac.discount=0.5,0.9", "imitation=2,1"]),
-        (MRCOM, ["learning_rate=0.1,0.001", "weights.reward=3,1", "kl_aux.rep=0.1,0.2"]),
-        (DREAMER, ["optimizer.learning_rate=0.1,0.001", "weights.actor=3,1"]),
-        (MAMBA, ["model_rates.learning_rate=0.1,0.001", "weights.critic=3,1"]),
-        (CADM, ["learning_rate=0.1,0.001"]),
+        (SAC, ["sac.actor_rate=0.001,0.1", "sac.discount=0.99,0.5", "imitation=1,2"]),
+        (MRCOM, ["learning_rate=0.0004,0.1", "weights.reward=1,3", "kl_aux.rep=1,0.1"]),
+        (DREAMER, ["optimizer.learning_rate=0.001,0.1", "weights.actor=1,3"]),
+        (MAMBA, ["model_rates.learning_rate=0.001,0.1", "weights.critic=1,3"]),
+        (CADM, ["learning_rate=0.001,0.1"]),
     ],
     ids=lambda given: getattr(given, "name", None),
 )
 def test_runs_may_differ_in_numbers(method, settings):
+    """The first has the sizes' own numbers, with which other tests learn too."""
     config = dataclasses.replace(ONE, settings=tuple(settings))
     both = [variants(config, 1)[n] for n in (0, -1)]
     first, last = agents = [agent(method, settings=one.settings) for one in both]

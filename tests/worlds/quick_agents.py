@@ -82,9 +82,9 @@ def quick_agent(name, layout, *, num_scenarios, memory, missing=()):
 
 
 def learnt(agent, draw, *, updates, batches=50):
-    """The state after whole updates on some batches, again and again; all in one program."""
+    """The state after whole updates on some batches, again and again, in one program."""
     data = jax.tree.map(lambda *parts: jnp.stack(parts), *[draw(n) for n in range(batches)])
-    state, fixed = eqx.partition(eqx.filter_jit(agent.init)(root_key(0)), eqx.is_array)
+    state, fixed = eqx.partition(agent.init(root_key(0)), eqx.is_array)
 
     @jax.jit
     def run(state, data):
