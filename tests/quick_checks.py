@@ -10,8 +10,10 @@ import inspect
 from typing import Any
 
 import jaxtyping
+from beartype import BeartypeConf, beartype
 
 _jaxtyped = jaxtyping.jaxtyped
+_checking = beartype(conf=BeartypeConf(violation_type=jaxtyping.TypeCheckError))
 
 
 def jaxtyped(given: Any = None, *, typechecker: Any) -> Any:
@@ -22,7 +24,7 @@ def jaxtyped(given: Any = None, *, typechecker: Any) -> Any:
     # What is not a function, and names in quotes, which may be known to type checkers alone.
     if hints is None or any(isinstance(hint, str) for hint in hints):
         return _jaxtyped(given, typechecker=typechecker)
-    checked = typechecker(given)
+    checked = _checking(given)
     if "jaxtyping." not in str(hints):
         return checked
 

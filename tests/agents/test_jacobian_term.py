@@ -97,6 +97,7 @@ def test_the_jacobian_of_one_hot_samples_is_that_of_their_probabilities():
     start = model.states_at(posterior, jnp.arange(3))
     action = batch.action[:3, 1]
 
+    @jax.jit
     def probabilities(feature):
         deter = model.remember(
             model.with_feature(start, feature).deter,
@@ -106,6 +107,7 @@ def test_the_jacobian_of_one_hot_samples_is_that_of_their_probabilities():
         probs = model._prior(deter).probs
         return jnp.concatenate([probs.reshape(3, -1), deter], axis=1)
 
+    @jax.jit
     def by_prediction(feature):
         after, _ = model.predict(model.with_feature(start, feature), action, key=None)
         return model.feature(after)

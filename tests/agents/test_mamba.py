@@ -152,11 +152,16 @@ def test_nothing_after_the_horizon_matters_and_the_horizon_grows_by_the_formula(
         assert float(model_terms(now, last)[0]) != float(loss)
 
 
+@eqx.filter_jit
+def subsampled_terms(forward):
+    return {name: MODEL_TERMS[name](AGENT.config, forward) for name in SOME}
+
+
 def at_steps_of(state, batch, step):
     """Every subsampled term, on steps of one's own choice."""
     _, (forward, _) = model_terms(state, batch)
     forward = eqx.tree_at(lambda f: f.step, forward, step)
-    return {name: np.asarray(MODEL_TERMS[name](AGENT.config, forward)) for name in SOME}
+    return {name: np.asarray(term) for name, term in subsampled_terms(forward).items()}
 
 
 def test_random_steps_estimate_the_whole_loss_without_bias(state):

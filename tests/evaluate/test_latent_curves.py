@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -87,7 +88,7 @@ def test_latent_errors_are_in_variances_of_what_the_model_filters_itself(state, 
         state.filter, batch, named_keys(KEY, "dream").dream, HORIZON, DREAMT, "frozen"
     )
     seen = acting.normalised(state.filter, batch)
-    real = np.asarray(model.observe(seen, key=None).feature)[:, -HORIZON:]
+    real = np.asarray(eqx.filter_jit(model.observe)(seen, key=None).feature)[:, -HORIZON:]
     variance = real.reshape(-1, real.shape[-1]).var(axis=0).mean()
     by_hand = ((np.asarray(dreamt).mean(axis=0) - real) ** 2).mean(axis=(0, 2)) / variance
     np.testing.assert_allclose(found.latent, by_hand, rtol=1e-4)
@@ -121,10 +122,10 @@ def test_every_round_gives_windows_with_room_for_the_dream(probe):
 def test_the_gain_is_the_mean_over_all_steps_but_for_the_draw_of_some(state, probe):
     gain = float(mean_squared_gain(state.filter, probe.windows, KEY))
     seen = acting.normalised(state.filter, dataclasses.replace(probe.windows, stored={}))
-    posterior = state.model.observe(seen, key=KEY)
+    posterior = eqx.filter_jit(state.model.observe)(seen, key=KEY)
     many = JacobianConfig(probes=32, share=1.0)
     given = state.model, posterior, seen.action, jnp.zeros((), int), many, root_key(9)
-    assert gain == pytest.approx(float(jacobian_term(*given).mean()), rel=0.3)
+    assert gain == pytest.approx(float(eqx.filter_jit(jacobian_term)(*given).mean()), rel=0.3)
 
 
 @pytest.mark.parametrize(

@@ -85,13 +85,14 @@ def test_acting_adds_the_error_where_learning_does(name):
     state = model.initial(prompt, BATCH.obs_mask, BATCH.act_mask, BATCH.body)
     seen = BATCH.obs[:, 4], BATCH.action[:, 4], BATCH.reward[:, 4]
     shift = jnp.full((2, model.num_sampled), 0.25)
-    plain, _ = model.correct(state, *seen, key=None)
-    wrong, _ = model.correct(state, *seen, key=None, error=shift)
+    correct, predict = eqx.filter_jit(model.correct), eqx.filter_jit(model.predict)
+    plain, _ = correct(state, *seen, key=None)
+    wrong, _ = correct(state, *seen, key=None, error=shift)
     step = lambda now: samples(model, type("P", (), {"feature": model.feature(now)[:, None]}))
     (a, memory), (b, other) = step(plain), step(wrong)
     np.testing.assert_allclose(b - a, 0.25, atol=1e-5)
     assert bool(jnp.any(memory != other)) == (name == "contextual")
-    following = [model.predict(now, seen[1], key=None)[0] for now in (plain, wrong)]
+    following = [predict(now, seen[1], key=None)[0] for now in (plain, wrong)]
     assert bool(jnp.any(step(following[0])[1] != step(following[1])[1]))
 
 

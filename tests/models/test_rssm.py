@@ -114,7 +114,7 @@ def test_padded_entries_change_nothing():
 def test_an_action_beyond_one_counts_as_one_and_passes_a_gradient():
     state = MODEL.states_at(observe(MODEL, BATCH), jnp.array([3]))
     at = lambda size: jnp.array([[0.0, 0.3, -0.2]]) + size * jnp.array([[1.0, 0.0, 0.0]])
-    far = lambda size: MODEL.predict(state, at(size), key=None)[0].deter
+    far = jax.jit(lambda size: MODEL.predict(state, at(size), key=None)[0].deter)
     np.testing.assert_allclose(far(1.0), far(3.0), atol=1e-6)
     assert not np.allclose(far(1.0), far(0.5), atol=1e-4)
     grad = jax.grad(lambda size: jnp.sum(far(size)))

@@ -56,7 +56,7 @@ def test_layers_have_the_authors_channels():
 
 
 def test_drawn_pictures_lie_between_black_and_white_and_depend_on_both_states():
-    decoder = ConvDecoder(16, 6, 10, 32, 3, 2, key=KEY)
+    decoder = eqx.filter_jit(ConvDecoder(16, 6, 10, 32, 3, 2, key=KEY))
     memory, rest = jnp.ones((2, 16)), jnp.ones((2, 6))
     picture = decoder(memory, rest)
     assert picture.shape == (2, 32, 32, 3)

@@ -42,3 +42,15 @@ def test_layers_start_different():
     mlp = MLP(8, 8, 2, 8, key=root_key(1))
     assert not jnp.allclose(mlp.hidden[0].weight, mlp.hidden[1].weight)
     assert not jnp.allclose(mlp.hidden[1].weight, mlp.out.weight)
+
+
+def test_many_gradients_of_the_same_rows_are_those_of_each_alone():
+    """A version of the compiler sums wrongly here, from 4,096 rows on."""
+    norm, (x, out) = (
+        RMSNorm(8),
+        (jax.random.normal(root_key(4), shape) for shape in ((1000, 8), (5, 1000, 8))),
+    )
+    gradient = jax.jit(lambda x, out: jax.vjp(norm, x)[1](out)[0])
+    several = jax.jit(jax.vmap(gradient, in_axes=(None, 0)))(x, out)
+    alone = np.stack([gradient(x, one) for one in out])
+    np.testing.assert_allclose(several, alone, rtol=1e-4, atol=1e-5)

@@ -76,7 +76,15 @@ def test_an_update_of_several_runs_is_that_of_each(side_by_side):
     ("method", "settings"),
     [
         (SAC, ["sac.actor_rate=0.001,0.1", "sac.discount=0.99,0.5", "imitation=1,2"]),
-        (MRCOM, ["learning_rate=0.0004,0.1", "weights.reward=1,3", "kl_aux.rep=1,0.1"]),
+        (
+            MRCOM,
+            [
+                "value_warmup=0",
+                "learning_rate=0.0004,0.1",
+                "weights.reward=1,3",
+                "kl_aux.rep=1,0.1",
+            ],
+        ),
         (DREAMER, ["optimizer.learning_rate=0.001,0.1", "weights.actor=1,3"]),
         (MAMBA, ["model_rates.learning_rate=0.001,0.1", "weights.critic=1,3"]),
         (CADM, ["learning_rate=0.001,0.1"]),
@@ -89,7 +97,7 @@ def test_runs_may_differ_in_numbers(method, settings):
     both = [variants(config, 1)[n] for n in (0, -1)]
     first, last = agents = [agent(method, settings=one.settings) for one in both]
     apart = differing(first, last)
-    assert len(apart) == len(settings), apart
+    assert len(apart) == sum("," in setting for setting in settings), apart
     agree(agents, side_by_side=False)
 
 
