@@ -22,15 +22,24 @@ def test_the_library_versions_here_are_the_ones_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("version", "state"),
-    [("3.17.0", "ok"), ("3.17.9", "ok"), ("4.0.0", "broken"), ("3.9", "broken")],
+    ("library", "version", "state"),
+    [
+        ("mujoco", "3.17.0", "ok"),
+        ("mujoco", "3.17.9", "ok"),
+        ("mujoco", "4.0.0", "broken"),
+        ("mujoco", "3.9", "broken"),
+        ("jax", "0.10.1", "ok"),
+        ("jax", "0.10.2", "broken"),
+        ("jax", "0.11.4", "broken"),
+        ("jax", "0.12.0.1", "ok"),
+    ],
 )
-def test_mujoco_must_be_3_17(monkeypatch, version, state):
+def test_a_library_must_lie_in_its_range_and_outside_the_gaps(monkeypatch, library, version, state):
     real = importlib.metadata.version
     monkeypatch.setattr(
-        importlib.metadata, "version", lambda name: version if name == "mujoco" else real(name)
+        importlib.metadata, "version", lambda name: version if name == library else real(name)
     )
-    (check,) = [check for check in checks.check_libraries() if check.name == "mujoco"]
+    (check,) = [check for check in checks.check_libraries() if check.name == library]
     assert check.state == state
     assert bool(check.advice) == (state == "broken")
 

@@ -6,12 +6,14 @@ import importlib.metadata
 import os
 import pathlib
 import platform
-import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from mrcom.core.errors import RunFolderError
 
@@ -37,24 +39,23 @@ class Check:
 def check_python() -> list[Check]:
     """The interpreter's version."""
     found = platform.python_version()
-    good = _within(found, _requirement_of_python())
+    good = SpecifierSet(_requirement_of_python()).contains(found, prereleases=True)
     return [Check("python", "ok" if good else "broken", found, "" if good else REMAKE)]
 
 
 def check_libraries() -> list[Check]:
     """Installed versions against the ranges the package asks for."""
     checks = []
-    for requirement in sorted(importlib.metadata.requires("mrcom") or []):
-        parts = re.fullmatch(r"([\w-]+)(\[[^]]*])?([^;]*)(;.*)?", requirement)
-        if parts is None or parts[4]:
+    for needed in map(Requirement, sorted(importlib.metadata.requires("mrcom") or [])):
+        if needed.marker is not None and not needed.marker.evaluate():
             continue
-        name, wanted = parts[1], parts[3]
+        name, wanted = needed.name, needed.specifier
         try:
             found = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             checks.append(Check(name, "broken", "not installed", REMAKE))
             continue
-        if _within(found, wanted):
+        if wanted.contains(found, prereleases=True):
             checks.append(Check(name, "ok", found))
         else:
             checks.append(Check(name, "broken", f"{found}, needed {wanted}", REMAKE))
@@ -237,24 +238,6 @@ def memory_available() -> int | None:
 
 def _requirement_of_python() -> str:
     return importlib.metadata.metadata("mrcom")["Requires-Python"]
-
-
-def _within(found: str, wanted: str) -> bool:
-    """Whether a version lies in a range such as `>=3.17,<3.18`."""
-    tests = {
-        ">=": lambda a, b: a >= b,
-        "<": lambda a, b: a < b,
-        "==": lambda a, b: a == b,
-        ">": lambda a, b: a > b,
-        "<=": lambda a, b: a <= b,
-    }
-    for sign, version in re.findall(r"([<>=]=?)\s*([\d.]+)", wanted):
-        here, bound = ([int(n) for n in re.findall(r"\d+", v)[:4]] for v in (found, version))
-        width = max(len(here), len(bound))
-        padded = [part + [0] * (width - len(part)) for part in (here, bound)]
-        if not tests[sign](*padded):
-            return False
-    return True
 
 
 def _first_line(error: Exception) -> str:
