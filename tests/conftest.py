@@ -14,6 +14,9 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
+# As `mrcom.core.process.keep_compiled_programs` does for commands.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 # Nothing here runs long: optimising a program takes more time than an optimised one saves.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if "XLA_FLAGS" not in os.environ:

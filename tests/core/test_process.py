@@ -1,5 +1,6 @@
 """What a process is told before JAX starts."""
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -75,3 +76,20 @@ def test_compiled_programs_lie_in_the_users_cache_unless_told_otherwise(monkeypa
     assert keep_compiled_programs() == tmp_path / "mrcom" / "compiled"
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/elsewhere")
     assert keep_compiled_programs() == pathlib.Path("/elsewhere")
+
+
+def test_finding_a_compiled_program_is_nothing_to_write_about(tmp_path):
+    code = """
+from mrcom.core.process import keep_compiled_programs
+keep_compiled_programs()
+import jax
+jax.monitoring.register_event_listener(lambda event, **_: print(event))
+jax.jit(lambda x: x + 1)(1.0)
+"""
+    env = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path)}
+    env.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    command = [sys.executable, "-c", code]
+    for event in ("cache_misses", "cache_hits"):
+        done = subprocess.run(command, capture_output=True, check=True, text=True, env=env)
+        assert f"/jax/compilation_cache/{event}" in done.stdout
+        assert done.stderr == ""

@@ -85,8 +85,12 @@ def seal_holes() -> int:
 def keep_compiled_programs() -> pathlib.Path:
     """Let JAX find what an earlier process compiled; the folder.
 
-    That of `JAX_COMPILATION_CACHE_DIR` where it is set, else one in the user's cache folder.
+    That of `JAX_COMPILATION_CACHE_DIR` where it is set, else one in the user's cache folder. To be
+    called before JAX is imported.
     """
+    # JAX 0.10 takes two preferences of its compiler for abilities that a processor lacks, and says
+    # so in lines of 2 kB for each program that it finds (jax-ml/jax#38445). What fails raises.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     folder = os.environ.setdefault(
         "JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(home) / "mrcom" / "compiled")
