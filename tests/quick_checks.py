@@ -7,6 +7,8 @@ function that names axes has a scope for them.
 
 import functools
 import inspect
+import sys
+import typing
 from typing import Any
 
 import jaxtyping
@@ -37,3 +39,6 @@ def jaxtyped(given: Any = None, *, typechecker: Any) -> Any:
 
 
 jaxtyping.jaxtyped = jaxtyped
+if sys.version_info < (3, 12):
+    # Later Pythons look up a protocol's members once, not at every check.
+    typing._get_protocol_attrs = functools.cache(typing._get_protocol_attrs)

@@ -207,7 +207,7 @@ def test_a_model_that_learnt_on_is_kept_and_used_with_its_policies(
     assert len(models) == env.num and meta["config"]["learner"] == "imagination"
     for n, own in enumerate(models):
         assert not eqx.tree_equal(own, run.run.state.model)
-        alone = mrcom.load(run_dir).policy([run.targets[n]], name="tuned")
+        alone = run.policy([run.targets[n]], name="tuned")
         np.testing.assert_allclose(alone(obs[n : n + 1])[0], action[n], atol=1e-5)
     assert main(["evaluate", run_dir, "--budget", "debug"]) == 0
     said = "tuned (policy_init behaviour, learner imagination, model finetune): 120 real steps"

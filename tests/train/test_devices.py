@@ -6,6 +6,8 @@ import pathlib
 import subprocess
 import sys
 
+import numpy as np
+import on_devices
 import pytest
 
 from agents.small_agents import agent
@@ -16,68 +18,16 @@ from mrcom.train.devices import spread
 
 FORCED = "--xla_force_host_platform_device_count=4"
 
-COMPARED = """
-import dataclasses, json, sys, traceback
-import one_context
-import equinox as eqx, jax, jax.numpy as jnp, numpy as np
-from agents.small_agents import agent, batch
-from mrcom.agents.build import method_named
-from mrcom.core.rng import root_key
-from mrcom.train.devices import gathered, spread
-from mrcom.train.population import joined, learner_of
-
-@dataclasses.dataclass(frozen=True)
-class Watched:
-    learner: object
-    seen_by: list
-
-    def update(self, state, batch, key):
-        self.seen_by.append(batch.reward.sharding)
-        return self.learner.update(state, batch, key)
-
-def compare(name, runs):
-    one = agent(method_named(name))
-    copy = lambda tree: jax.tree.map(lambda x: jnp.copy(x) if eqx.is_array(x) else x, tree)
-    states = joined([one.init(root_key(n)) for n in range(runs)])
-    batches = [joined([batch(one.windows, seed + n) for n in range(runs)]) for seed in (0, 9)]
-    keys = joined([root_key(5 + n) for n in range(runs)])
-    watched = Watched(learner_of([one] * runs, side_by_side=True), [])
-    both, rows = [], len(batch(one.windows).body)
-    for devices in (1, 2):
-        state, shared = copy(states), spread(watched, devices, runs=runs, rows=rows)
-        for seen in batches:
-            # What the second says depends on all that the first changed.
-            state, metrics = shared.update(state, seen, keys)
-        if devices > 1:
-            assert not watched.seen_by[-1].is_fully_replicated
-            arrays = eqx.filter(state, eqx.is_array)
-            used = {len(x.sharding.device_set) for x in jax.tree.leaves(arrays)}
-            assert 2 in used, used
-        arrays = eqx.filter(gathered(state), eqx.is_array)
-        assert {len(x.devices()) for x in jax.tree.leaves(arrays)} == {1}
-        both.append(metrics)
-    for metric, value in both[0].items():
-        np.testing.assert_allclose(both[1][metric], value, rtol=2e-3, atol=2e-4, err_msg=metric)
-
-failed = {}
-for asked in sys.argv[1:]:
-    name, runs = asked.split("-")
-    try:
-        compare(name, int(runs))
-    except Exception:
-        failed[asked] = traceback.format_exc()
-print(json.dumps(failed))
-"""
 COMPARISONS = ("sac-1", "sac-4", "mrcom-1", "dreamer-1", "mamba-1")
 """Methods, each with a number of runs."""
 
 
 @pytest.fixture(scope="module")
-def failed():
-    """What went wrong in each comparison: all are made by one process with forced devices."""
+def on_two():
+    """What is said of each comparison by one process with forced devices."""
     env = os.environ | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} {FORCED}"}
     env["PYTHONPATH"] = str(pathlib.Path(__file__).parents[1])
-    run = [sys.executable, "-c", COMPARED, *COMPARISONS]
+    run = [sys.executable, on_devices.__file__, "2", *COMPARISONS]
     done = subprocess.run(run, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
@@ -85,8 +35,12 @@ def failed():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("comparison", COMPARISONS)
-def test_two_devices_give_the_numbers_of_one(failed, comparison):
-    assert comparison not in failed, failed[comparison][-3000:]
+def test_two_devices_give_the_numbers_of_one(on_two, comparison):
+    found = on_two[comparison]
+    assert isinstance(found, dict), found
+    method, runs = comparison.split("-")
+    for metric, value in on_devices.metrics_of(method, int(runs), 1).items():
+        np.testing.assert_allclose(found[metric], value, rtol=2e-3, atol=2e-4, err_msg=metric)
 
 
 def test_what_cannot_be_shared_is_refused_with_the_nearest(tmp_path, capsys, monkeypatch):

@@ -20,6 +20,8 @@ from mrcom.core.rng import named_generator
 KILLS = 20
 METHODS = {"sac": 14, "dreamer": 6}
 """How often each is killed. Updates of the second write into replay."""
+WITHIN = {"rename": 12, "fsync": 9, "write": 6, "replace": 6, "outside": 2}
+"""No later write than this is the last, so that most runs are killed before they are done."""
 
 
 def train_once(path: pathlib.Path, method: str, resume: bool, ends: tuple[str, int]) -> None:
@@ -40,7 +42,7 @@ def train_once(path: pathlib.Path, method: str, resume: bool, ends: tuple[str, i
 
     config = RunConfig(
         method := method_named(method),
-        dataclasses.replace(budget("debug"), rounds=3, updates=80),
+        dataclasses.replace(budget("debug"), rounds=3, updates=60),
         split("table1-d-shell"),
         size="debug",
         seed=3,
@@ -99,7 +101,7 @@ def killed(folder, method, num, failures):
         while count < num:
             kind = ("outside", "rename", "fsync", "write", "replace")[count % 5]
             seconds = rng.uniform(0.3, 4) if kind == "outside" else None
-            if one_life(path, method, (kind, int(rng.integers(2, 12))), seconds):
+            if one_life(path, method, (kind, int(rng.integers(1, WITHIN[kind]))), seconds):
                 assert contents(path) == expected
                 shutil.rmtree(path)
             else:
