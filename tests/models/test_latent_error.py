@@ -82,13 +82,15 @@ def test_an_error_of_one_step_is_in_its_sample_and_in_what_follows_from_it(name)
 def test_acting_adds_the_error_where_learning_does(name):
     model = model_of(name)
     prompt = small.prompt_of(BATCH)
-    state = model.initial(prompt, BATCH.obs_mask, BATCH.act_mask, BATCH.body)
+    start = BATCH.obs_mask, BATCH.act_mask, BATCH.body
+    state = eqx.filter_jit(model.initial)(prompt, *start)
     seen = BATCH.obs[:, 4], BATCH.action[:, 4], BATCH.reward[:, 4]
     shift = jnp.full((2, model.num_sampled), 0.25)
     correct, predict = eqx.filter_jit(model.correct), eqx.filter_jit(model.predict)
     plain, _ = correct(state, *seen, key=None)
     wrong, _ = correct(state, *seen, key=None, error=shift)
-    step = lambda now: samples(model, type("P", (), {"feature": model.feature(now)[:, None]}))
+    feature = eqx.filter_jit(model.feature)
+    step = lambda now: samples(model, type("P", (), {"feature": feature(now)[:, None]}))
     (a, memory), (b, other) = step(plain), step(wrong)
     np.testing.assert_allclose(b - a, 0.25, atol=1e-5)
     assert bool(jnp.any(memory != other)) == (name == "contextual")
