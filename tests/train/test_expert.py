@@ -16,7 +16,7 @@ from mrcom.core.rng import root_key
 from mrcom.scenarios.scenario import Scenario
 from mrcom.scenarios.splits import Box
 from mrcom.simulate.herd import Herd
-from mrcom.train import expert_files, expert_groups
+from mrcom.train import expert_files, expert_groups, expert_table
 from mrcom.train.expert import train_expert
 from mrcom.train.expert_files import (
     ExpertFiles,
@@ -275,3 +275,12 @@ def test_the_suites_tasks_of_a_body_and_of_no_other_are_tried():
     for row in rows:
         low, high = map(float, row[2].split(" to "))
         assert low <= float(row[1]) <= high
+
+
+@pytest.mark.parametrize("asked, near", [("hoper", "'hopper'"), ("quadruped", "mrcom expert")])
+def test_a_table_of_a_body_without_an_expert_is_refused(monkeypatch, capsys, asked, near):
+    monkeypatch.setattr("sys.argv", ["expert_table", "--body", asked])
+    with pytest.raises(SystemExit, match="2"):
+        expert_table.main()
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"'{asked}'" in said and near in said

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mrcom.behaviour.expert import Expert, ExpertPolicy, load_expert
+from mrcom.core.errors import MrcomError
 from mrcom.scenarios.bodies import body as body_named
 from mrcom.scenarios.scenario import Scenario
 from mrcom.scenarios.splits import Box, sample_scenarios
@@ -121,7 +122,10 @@ def main() -> None:
     parser.add_argument("--body", nargs="*", default=["hopper", "walker", "cheetah"])
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    experts = [load_expert(body) for body in options.body]
+    try:
+        experts = [load_expert(body) for body in options.body]
+    except MrcomError as error:
+        parser.error(str(error))
     for expert in experts:
         table = measure_expert(expert, seed=options.seed)
         print(f"### {expert.body}\n", *table.lines(), "", sep="\n")
