@@ -21,7 +21,7 @@ KILLS = 20
 METHODS = {"sac": 14, "dreamer": 6}
 """How often each is killed. Updates of the second write into replay."""
 WITHIN = {"rename": 12, "fsync": 9, "write": 6, "replace": 6, "outside": 2}
-"""No later write than this is the last, so that most runs are killed before they are done."""
+"""A run dies at a write before this one, which most reach before they are done."""
 
 
 def train_once(path: pathlib.Path, method: str, resume: bool, ends: tuple[str, int]) -> None:
