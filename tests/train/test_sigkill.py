@@ -137,7 +137,8 @@ def test_so_does_one_whose_programs_are_optimised_as_users_have_them(tmp_path):
     start = lambda *args: subprocess.Popen(
         [sys.executable, "-m", "mrcom.cli", "train", *args], env=env
     )
-    amount = ("--method", "sac", "--budget", "debug", "--rounds", "2", "--updates", "40")
+    amount = ("--method", "sac", "--bodies", "hopper", "--budget", "debug")
+    amount += ("--rounds", "2", "--updates", "40")
     whole, path = tmp_path / "whole", tmp_path / "killed"
     assert start(*amount, "--run-dir", str(whole)).wait() == 0
     process = start(*amount, "--run-dir", str(path))
