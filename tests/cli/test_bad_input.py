@@ -120,6 +120,7 @@ def test_the_name_of_a_budget_says_what_was_changed_in_it():
         (["--rounds", "-1"], "--rounds -1 must be at least 0"),
         (["--save-every", "0"], "save_every=0 must be at least 1"),
         (["--memory-limit", "0.0001"], "--memory-limit 0.0001 [GB] is too little"),
+        (["--memory-limit", "nan"], "--memory-limit nan [GB] is too little"),
     ],
 )
 def test_a_number_that_cannot_be(capsys, tmp_path, args, said):

@@ -11,6 +11,7 @@ from mrcom.agents.agent import Agent
 from mrcom.agents.build import has_size
 from mrcom.benchmark.invented import measured_agent, shapes_of_update
 from mrcom.benchmark.rate import MatrixProducts
+from mrcom.core.programs import body_of, inside
 
 
 def operations(function: Callable[..., Any], *args: Any) -> int:
@@ -43,8 +44,7 @@ def floors(names: Sequence[str], size: str) -> tuple[float, dict[str, float]]:
 
 
 def _of_jaxpr(jaxpr: Jaxpr | ClosedJaxpr) -> int:
-    body = jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr
-    return sum(_of_equation(equation) for equation in body.eqns)
+    return sum(map(_of_equation, body_of(jaxpr).eqns))
 
 
 def _of_equation(equation: Any) -> int:
@@ -60,10 +60,6 @@ def _of_equation(equation: Any) -> int:
         return 2 * per_output * math.prod(equation.outvars[0].aval.shape)
     if equation.primitive.name == "cond":
         return max(_of_jaxpr(branch) for branch in equation.params["branches"])
-    inner = [
-        _of_jaxpr(value)
-        for value in equation.params.values()
-        if isinstance(value, Jaxpr | ClosedJaxpr)
-    ]
+    inner = map(_of_jaxpr, inside(equation))
     times = equation.params["length"] if equation.primitive.name == "scan" else 1
     return times * sum(inner)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import pathlib
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,8 +19,9 @@ from mrcom.train.devices import gathered, spread
 from mrcom.train.hosts import any_host, check_alike, kept_by_all, several_hosts, with_others
 from mrcom.train.learner import check_finite, run_updates, scalars, stored
 from mrcom.train.member import Member, Stop, checkpoints_of, collect, join
+from mrcom.train.memory import check_memory, memory_of
 from mrcom.train.population import create_population, folder_of, joined, learner_of, parts
-from mrcom.train.run import Run, begin, check_memory
+from mrcom.train.run import Run, begin
 from mrcom.train.run_folder import RunFolder, create_run, locked
 from mrcom.train.settings import CHANGEABLE, RunConfig, may_change
 from mrcom.train.stopping import stop_on_sigterm
@@ -112,13 +114,15 @@ def _train(
     with contextlib.ExitStack() as stack:
         stack.enter_context(with_others(place))
         runs = [begin(config, RunFolder(path)) for path, (config, _) in folders.items()]
-        check_memory(runs, how.memory_limit)
+        memory = memory_of(runs, at_once=len(runs) if _side_by_side(how.devices) else 1)
+        check_memory(memory, how.memory_limit)
         check_alike([run.config for run in runs], how.devices, how.save_every)
         _learner(runs, how.devices)  # refuses runs that cannot learn together
         if create is not None:  # nothing is left behind by what was refused before
             create()
         for path, (config, resume) in folders.items():
             create_run(path, config, resume=resume, **given)
+        print(f"{place}: memory: about {memory}", file=sys.stderr)
         for run in runs:
             stack.enter_context(locked(run.folder))
         stop = Stop(stack.enter_context(stop_on_sigterm()), place)
@@ -213,11 +217,14 @@ def _learn_phase(
 
 def _learner(runs: Sequence[Run], devices: int) -> Learner:
     """What learns for all runs at once, on so many devices."""
-    # One processor has nothing to gain from runs side by side.
-    side_by_side = devices > 1 or jax.default_backend() != "cpu"
-    learner = learner_of([run.agent for run in runs], side_by_side=side_by_side)
+    learner = learner_of([run.agent for run in runs], side_by_side=_side_by_side(devices))
     rows = runs[0].agent.windows.rows(len(runs[0].worlds.scenarios))
     return spread(learner, devices, runs=len(runs), rows=rows)
+
+
+def _side_by_side(devices: int) -> bool:
+    """Whether runs make their updates so: one processor has nothing to gain from that."""
+    return devices > 1 or jax.default_backend() != "cpu"
 
 
 def _hand_out(state: Any, runs: list[Run]) -> None:

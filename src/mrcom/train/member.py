@@ -27,7 +27,7 @@ from mrcom.train.collect import (
 from mrcom.train.episodes import EpisodeFiles
 from mrcom.train.learner import check_state
 from mrcom.train.log import Log
-from mrcom.train.run import Run, init_key, memory_said, prompts_for, restore, values_of
+from mrcom.train.run import Run, init_key, prompts_for, restore, values_of
 from mrcom.train.run_folder import changes, write_config
 
 
@@ -135,11 +135,8 @@ def join(stack: contextlib.ExitStack, run: Run, *, step: int | None, resume: boo
         CheckpointError: what is resumed from is damaged, or does not fit what was changed.
     """
     store, folder = run.experience.store, run.folder
-    print(
-        f"{folder.path}: {store.num_scenarios} training scenarios, {store.capacity} episodes "
-        f"of each; memory: {memory_said(run)}",
-        file=sys.stderr,
-    )
+    amount = f"{store.num_scenarios} training scenarios, {store.capacity} episodes of each"
+    print(f"{folder.path}: {amount}", file=sys.stderr)
     episodes, checkpoints, position = EpisodeFiles(folder.replay), checkpoints_of(run), 0
     if step is None:
         run.state = run.agent.init(init_key(run.config))

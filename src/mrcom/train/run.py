@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -12,7 +11,7 @@ from mrcom.agents.agent import Agent
 from mrcom.agents.build import build_agent
 from mrcom.behaviour.expert import ExpertPolicy
 from mrcom.core.config import difference, from_json, to_json
-from mrcom.core.errors import CheckpointError, ConfigError
+from mrcom.core.errors import CheckpointError
 from mrcom.core.rng import named_keys, root_key
 from mrcom.core.types import Prompt
 from mrcom.replay.normaliser import empty_normaliser
@@ -23,7 +22,6 @@ from mrcom.simulate.simulator import Simulator
 from mrcom.train.checkpoint import Checkpoints
 from mrcom.train.collect import Experience
 from mrcom.train.episodes import EpisodeFiles
-from mrcom.train.leaves import leaves
 from mrcom.train.log import Counters
 from mrcom.train.run_folder import RunFolder
 from mrcom.train.settings import RunConfig, Worlds, training_worlds
@@ -216,32 +214,3 @@ def prompts_for(config: RunConfig, agent: Agent, worlds: Worlds, *, seed: int) -
 def init_key(config: RunConfig) -> PRNGKeyArray:
     """The key that a run's first state is drawn with."""
     return named_keys(root_key(config.seed), "init").init
-
-
-def memory_needed(run: Run) -> tuple[int, int]:
-    """Memory [bytes] of a run while it trains: of its replay, and of all that learns."""
-    state = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves(run.state).values())
-    # Twice: an update makes the next state beside the one that it reads.
-    return run.experience.store.num_bytes, 2 * state
-
-
-def memory_said(run: Run) -> str:
-    """The same in words."""
-    replay, state = (f"{amount / 1e6:.3g} MB" for amount in memory_needed(run))
-    return f"{replay} for the replay and {state} for model, behaviour and optimisers"
-
-
-def check_memory(runs: Sequence[Run], limit_gb: float | None) -> None:
-    """Refuse runs that together need more than was allowed, before they take anything.
-
-    Raises:
-        ConfigError: it does; the message says for what, and the least that would do.
-    """
-    needed = sum(sum(memory_needed(run)) for run in runs)
-    if limit_gb is not None and needed > limit_gb * 1e9:
-        raise ConfigError(
-            f"--memory-limit {limit_gb} [GB] is too little: "
-            f"{'this run' if len(runs) == 1 else f'each of {len(runs)} runs'} needs "
-            f"{memory_said(runs[0])}. Give {math.ceil(needed / 1e6) / 1e3} or more, or choose "
-            f"a smaller --budget or --size."
-        )
