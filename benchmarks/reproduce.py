@@ -221,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         words = (given.task, given.size, config.budget.name, f"{given.ratio:g}", given.seed)
         folder = given.out / "-".join(map(str, words))
-        train(config, folder, resume=folder.exists())
+        train(config, folder, resume=(folder / "config.json").is_file())
         return 0 if verdict(task, folder, given.steps) else 1
     except MrcomError as error:
         print(f"error: {error}", file=sys.stderr)

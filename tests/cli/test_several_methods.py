@@ -57,6 +57,17 @@ def test_methods_that_were_not_begun_get_the_settings_of_the_others(tmp_path, be
     assert begun == [(*first, False), (*same, False), (*first, True), (*same, False)]
 
 
+def test_a_method_of_which_nothing_but_a_folder_is_there_begins(tmp_path, begun):
+    path = tmp_path / "demo"
+    assert main(["demo", "--methods", "sac", "cadm", "--run-dir", str(path)]) == 130
+    (path / "cadm").mkdir()
+    assert main(["demo", "--resume", str(path)]) == 0
+    assert [(method, resume) for method, *_, resume in begun[2:]] == [
+        ("sac", True),
+        ("cadm", False),
+    ]
+
+
 def test_a_folder_that_holds_no_such_demo(tmp_path, begun, capsys):
     several = ["demo", "--methods", "sac", "cadm"]
     assert main([*several, "--resume", str(tmp_path / "nothing")]) == 2

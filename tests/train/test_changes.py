@@ -9,7 +9,7 @@ from toy import CONFIG, toy_run
 
 from mrcom.core.errors import CheckpointError, ConfigError, RunFolderError
 from mrcom.train.checkpoint import Checkpoints
-from mrcom.train.run_folder import open_run
+from mrcom.train.run_folder import open_run, write_config
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,21 @@ def test_another_configuration_is_refused_naming_every_key_that_differs(tmp_path
         toy_run(whole, other, resume=True, allow_change=("budget.updates",))
     with pytest.raises(ConfigError, match=r"'seed'.*budget\.rounds, budget\.updates"):
         toy_run(whole, other, resume=True, allow_change=("budget.updates", "seed"))
+
+
+def test_a_checkpoint_of_another_configuration_than_the_one_beside_it_is_refused(tmp_path, whole):
+    path = shutil.copytree(whole, tmp_path / "run")
+    other = dataclasses.replace(CONFIG, seed=4)
+    write_config(open_run(path), other)
+    with pytest.raises(CheckpointError, match="it has seed=3, not 4"):
+        toy_run(path, other, resume=True)
+
+
+def test_more_rounds_without_more_updates_are_collected_once(tmp_path, whole):
+    path = shutil.copytree(whole, tmp_path / "run")
+    run = toy_run(path, longer(rounds=4), resume=True, allow_change=("budget.rounds",))
+    assert (len(run.rounds), run.counters.updates) == (6, 60)
+    assert Checkpoints(path / "checkpoints").read_meta()["rounds"] == run.rounds
 
 
 def test_a_finished_run_becomes_longer_where_that_is_allowed(tmp_path, whole):

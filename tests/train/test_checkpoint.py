@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 
 import equinox as eqx
 import jax
@@ -144,6 +145,27 @@ def test_another_format_is_refused_with_both_versions(saved):
     path.write_text(json.dumps(record | {"format": 99, "mrcom": "9.9"}))
     with pytest.raises(CheckpointError, match=r"format 99.*9\.9.*format 2 only"):
         saved.restore(learner())
+
+
+def test_an_equal_step_is_left_where_it_says_the_same_and_replaced_where_it_does_not(saved):
+    before = (saved.path(1) / RECORD).stat().st_mtime_ns
+    saved.save(1, update(learner()), meta={"config": {"seed": 3}})
+    assert (saved.path(1) / RECORD).stat().st_mtime_ns == before
+    saved.save(1, learner(), meta={"config": {"seed": 3}, "rounds": (5, 6)})
+    found = saved.restore(learner())
+    assert found.meta["rounds"] == [5, 6] and same(found.state, learner())
+    saved.save(2, update(learner()), meta={})
+    assert saved.steps() == [1, 2]
+
+
+def test_a_step_is_on_disk_once_it_is_saved(saved, monkeypatch):
+    seen, real = set(), os.fsync
+    name = lambda handle: pathlib.Path(os.readlink(f"/proc/self/fd/{handle}"))
+    monkeypatch.setattr(os, "fsync", lambda handle: (seen.add(name(handle)), real(handle)))
+    saved.save(2, update(learner()), meta={})
+    step = saved.path(2)
+    assert {step / RECORD, (step / RECORD).parent, step, saved.folder} <= seen
+    assert {path for path in step.rglob("*") if path.is_file()} <= seen
 
 
 def test_no_checkpoint_and_no_such_step_are_refused(saved, tmp_path):

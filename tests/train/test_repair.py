@@ -101,6 +101,21 @@ def test_what_was_collected_after_the_last_checkpoint_is_no_damage(tmp_path, mon
     assert found.state == "ok" and "starts from the beginning" in found.found
 
 
+def test_what_another_version_wrote_stays_where_it_is(run, capsys):
+    Checkpoints(run / "adapted" / "sac").save(0, {"x": np.zeros(3)}, meta={})
+    for path in run.rglob(str(RECORD)):
+        record = json.loads(path.read_text())
+        path.write_text(json.dumps(record | {"format": 1, "mrcom": "0.0"}))
+    files = sorted(path for path in run.rglob("*"))
+    assert main(["doctor", str(run)]) == 2
+    said = capsys.readouterr().out
+    assert "has format 1" in said and "use the version of mrcom that wrote it" in said
+    assert sorted(path for path in run.rglob("*") if path.name != ".lock") == [
+        f for f in files if f.name != ".lock"
+    ]
+    assert "starts from the beginning" not in said
+
+
 def test_a_damaged_adaptation_is_moved_aside(run):
     kept = Checkpoints(run / "adapted" / "sac")
     kept.save(0, {"x": np.zeros(3)}, meta={})

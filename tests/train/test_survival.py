@@ -1,7 +1,7 @@
 """Whatever stops a run, nothing that was saved is lost, and going on gives the same bits."""
 
+import dataclasses
 import errno
-import json
 import multiprocessing
 import os
 import re
@@ -13,16 +13,15 @@ import time
 from pathlib import Path
 
 import pytest
-from toy import LOG, contents, toy_run
+from toy import CONFIG, LOG, contents, toy_run
 
 from mrcom.cli.main import main
 from mrcom.core import files
 from mrcom.core.errors import CheckpointError, ConfigError, RunFolderError, Stopped
 from mrcom.train import loop, member
-from mrcom.train.checkpoint import RECORD, Checkpoints
 from mrcom.train.log import read_log
 from mrcom.train.repair import repair
-from mrcom.train.run_folder import locked, open_run
+from mrcom.train.run_folder import RunFolder, locked, open_run
 
 # A read that fails leaves the storage library's event loop to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -245,21 +244,25 @@ def test_sigterm_finishes_the_update_saves_and_stops(tmp_path, whole, monkeypatc
     assert contents(tmp_path / "run") == contents(whole)
 
 
-def test_sigterm_between_rounds_keeps_those_that_are_collected(tmp_path, whole, monkeypatch):
+def test_sigterms_between_rounds_keep_those_that_are_collected(tmp_path, monkeypatch):
+    amount = dataclasses.replace(CONFIG.budget, random_rounds=3, rounds=0)
+    config = dataclasses.replace(CONFIG, budget=amount)
+    toy_run(tmp_path / "whole", config)
     real, calls = member.EpisodeFiles.write, []
 
     def interrupted(*args, **kwargs):
         calls.append(1)
-        if len(calls) == 1:
+        if len(calls) < 3:
             os.kill(os.getpid(), signal.SIGTERM)
         return real(*args, **kwargs)
 
     monkeypatch.setattr(member.EpisodeFiles, "write", interrupted)
-    with pytest.raises(Stopped, match="after 0 updates"):
-        toy_run(tmp_path / "run")
-    toy_run(tmp_path / "run", resume=True)
-    assert len(calls) == 4, "no round is collected twice"
-    assert contents(tmp_path / "run") == contents(whole)
+    for resume in (False, True):
+        with pytest.raises(Stopped, match="after 0 updates"):
+            toy_run(tmp_path / "run", config, resume=resume)
+    toy_run(tmp_path / "run", config, resume=True)
+    assert len(calls) == 3 + amount.expert_rounds, "no round is collected twice"
+    assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 
 
 def test_a_run_that_sigterm_stopped_exits_with_0(monkeypatch, capsys):
@@ -271,16 +274,33 @@ def test_a_run_that_sigterm_stopped_exits_with_0(monkeypatch, capsys):
     assert capsys.readouterr().err == "stopped after 3 updates\n"
 
 
-def test_a_run_whose_experience_lies_in_its_checkpoint_is_not_trained_further(
-    tmp_path, monkeypatch
-):
-    cut_at(monkeypatch, member, "write_back", 30)
-    with pytest.raises(Cut):
-        toy_run(tmp_path / "run")
-    kept = Checkpoints(tmp_path / "run" / "checkpoints")
-    newest = kept.path(kept.steps()[-1]) / RECORD
-    record = json.loads(newest.read_text())
-    del record["meta"]["rounds"], record["hash"]
-    newest.write_text(json.dumps(record))
-    with pytest.raises(CheckpointError, match=r"older version.*loaded, adapted and evaluated"):
-        toy_run(tmp_path / "run", resume=True)
+def test_a_phase_without_updates_is_kept_too(tmp_path):
+    few = dataclasses.replace(
+        CONFIG, budget=dataclasses.replace(CONFIG.budget, rounds=4, updates=2)
+    )
+    run = toy_run(tmp_path / "run", few)
+    before = contents(tmp_path / "run")
+    assert before["record"]["meta"]["counters"] == dataclasses.asdict(run.counters)
+    again = toy_run(tmp_path / "run", few, resume=True)
+    assert (again.counters, again.phase) == (run.counters, run.phase)
+    assert contents(tmp_path / "run") == before
+
+
+def test_a_folder_in_which_nothing_was_begun_says_how_to_begin(tmp_path):
+    path = tmp_path / "run"
+    path.mkdir()
+    (path / ".lock").touch()
+    with pytest.raises(RunFolderError, match="Nothing was begun in it: give it as --run-dir"):
+        toy_run(path, resume=True)
+    toy_run(path)
+
+
+def test_who_comes_second_to_a_new_folder_changes_nothing_in_it(tmp_path):
+    path = tmp_path / "run"
+    path.mkdir()
+    with (
+        locked(RunFolder(path)),
+        pytest.raises(RunFolderError, match=f"is being written by process {os.getpid()}"),
+    ):
+        toy_run(path)
+    assert [file.name for file in path.iterdir()] == [".lock"]

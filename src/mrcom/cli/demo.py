@@ -77,7 +77,7 @@ def run(options: Demo) -> int | None:
     print(_time_needed(names, options.budget, options.size), flush=True)
     for name in names:
         # A method that was not begun when the rest was interrupted starts now.
-        _demo(options, name, path / name, resume=resume and (path / name).exists())
+        _demo(options, name, path / name, resume=resume and (path / name / "config.json").is_file())
     print_tables(compare([open_run(path / name) for name in names]).tables)
     return None
 

@@ -24,6 +24,10 @@ class CheckpointError(MrcomError):
     """A checkpoint of another version, shape or configuration, or a damaged one."""
 
 
+class OtherVersionError(CheckpointError):
+    """A checkpoint that another version of the software wrote; there is nothing wrong with it."""
+
+
 class TrainingDivergedError(MrcomError):
     """A loss or a simulation that is no longer finite."""
 

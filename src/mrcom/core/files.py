@@ -49,7 +49,7 @@ def write_whole(path: pathlib.Path, write: Callable[[BinaryIO], object]) -> None
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, path)
-        _keep_name(path.parent)
+        _sync(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
@@ -147,9 +147,19 @@ def cannot_write(path: pathlib.Path, error: BaseException) -> RunFolderError:
     )
 
 
-def _keep_name(folder: pathlib.Path) -> None:
+def sync_folder(folder: pathlib.Path) -> None:
+    """Bring a folder, all that lies in it and its name to disk.
+
+    Raises:
+        OSError: the disk fails.
+    """
+    for path in [*folder.rglob("*"), folder, folder.parent]:
+        _sync(path)
+
+
+def _sync(path: pathlib.Path) -> None:
     # A renamed file is there after a power cut only once its folder is on disk too.
-    handle = os.open(folder, os.O_RDONLY)
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

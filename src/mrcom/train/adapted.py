@@ -38,8 +38,8 @@ class Record:
     """Of real steps and updates in each target."""
     seed: int
     """Of everything random in it."""
-    updates: int | None
-    """That the run had made; None: an older version did not say."""
+    updates: int
+    """That the run had made."""
 
     def check_of(self, run: Run, place: pathlib.Path) -> None:
         """Refuse policies whose features are no longer what the run's model makes.
@@ -48,7 +48,7 @@ class Record:
             CheckpointError: the run has learnt on since, or this is an earlier checkpoint of it.
         """
         now = run.counters.updates
-        if self.updates not in (None, now):
+        if self.updates != now:
             raise CheckpointError(
                 f"{place} was adapted when the run had made {self.updates} updates, and this is "
                 f"the run after {now}; move it away to adapt again."
@@ -162,12 +162,11 @@ def adapted_record(run: Run, name: str) -> Record:
     meta = kept.read_meta()
     try:
         return Record(
-            # All critics were new before this was a choice.
-            config=from_json(AdaptConfig, {"critics": "new"} | meta["config"]),
+            config=from_json(AdaptConfig, meta["config"]),
             targets=tuple(from_json(Scenario, value) for value in meta["targets"]),
             amount=from_json(Amount, meta["amount"]),
             seed=meta["seed"],
-            updates=meta.get("updates"),
+            updates=meta["updates"],
         )
     except ConfigError as error:
         raise CheckpointError(

@@ -19,8 +19,8 @@ import numpy as np
 
 import mrcom
 from mrcom.core.config import short_hash, to_json
-from mrcom.core.errors import CheckpointError
-from mrcom.core.files import cannot_write, drop_leftovers
+from mrcom.core.errors import CheckpointError, OtherVersionError
+from mrcom.core.files import cannot_write, drop_leftovers, sync_folder
 from mrcom.train.hosts import several_hosts
 from mrcom.train.leaves import checksum, describe, filled, leaves, packed, spoken, unpacked
 
@@ -78,7 +78,8 @@ class Checkpoints:
     ) -> None:
         """Write a checkpoint and drop the oldest beyond `keep`; it is on disk on return.
 
-        A step that exists already is left as it is: equal steps of a run are equal states.
+        A step that says the same is left as it is. One that says something else, such as fewer
+        rounds of collection, is dropped first; the ones before stay.
 
         Args:
             step: what it is filed under, such as the number of updates.
@@ -89,7 +90,7 @@ class Checkpoints:
         Raises:
             RunFolderError: the folder cannot be written; the checkpoints before are untouched.
         """
-        if step in self.steps():
+        if step in self.steps() and self._says(step, meta):
             return
         parts = {"state": leaves(state), "host": dict(host or {})}
         record = {
@@ -104,8 +105,11 @@ class Checkpoints:
         data = packed(leaf for named in parts.values() for leaf in named.values())
         items = args.Composite(arrays=args.PyTreeSave({PACKED: data}), record=args.JsonSave(record))
         try:
+            if step in self.steps():
+                self._open().delete(step)
             if not self._open().save(step, args=items):
                 raise OSError(f"step {step} comes before {self.steps()[-1]}, which is there")
+            sync_folder(self.path(step))
         except jax.errors.JaxRuntimeError:  # of a host that is gone, not of the folder
             raise
         except Exception as error:  # of many kinds: whichever of the library's threads failed first
@@ -116,7 +120,8 @@ class Checkpoints:
         """The JSON of a step, the newest by default, without its arrays.
 
         Raises:
-            CheckpointError: there is none, it is damaged or of another format.
+            CheckpointError: there is none, or it is damaged.
+            OtherVersionError: another version wrote it.
         """
         return self._record(self._step(step))["meta"]
 
@@ -148,7 +153,8 @@ class Checkpoints:
         """The JSON of a step whose every array was read and compared with its checksum.
 
         Raises:
-            CheckpointError: it is damaged or of another format.
+            CheckpointError: it is damaged.
+            OtherVersionError: another version wrote it.
         """
         record = self._record(self._step(step))
         self._read(step, record["arrays"])
@@ -170,6 +176,12 @@ class Checkpoints:
             )
         return self._writer
 
+    def _says(self, step: int, meta: Mapping[str, Any]) -> bool:
+        try:
+            return self.read_meta(step) == json.loads(json.dumps(to_json(meta)))
+        except CheckpointError:
+            return False
+
     def _step(self, step: int | None) -> int:
         steps = self.steps()
         if not steps:
@@ -185,7 +197,7 @@ class Checkpoints:
             record = json.loads((path / RECORD).read_text())
             found, version = record["format"], record["mrcom"]
         if found != FORMAT:
-            raise CheckpointError(
+            raise OtherVersionError(
                 f"{path} has format {found}, written by mrcom {version}; this is mrcom"
                 f" {mrcom.__version__}, which reads format {FORMAT} only."
             )

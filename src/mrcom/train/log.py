@@ -81,7 +81,20 @@ class Log:
 
     @property
     def position(self) -> int:
-        """Length of the file in bytes: what a checkpoint keeps to come back to here."""
+        """Length of the file in bytes, which are on disk: what a checkpoint keeps to come back to
+        here.
+
+        Raises:
+            RunFolderError: the disk fails.
+        """
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
+        return self._size
+
+    @property
+    def _size(self) -> int:
         return os.fstat(self._file).st_size
 
     def write(self, stage: str, counters: Counters, values: Mapping[str, Any]) -> None:
@@ -106,7 +119,7 @@ class Log:
         try:
             # One call, so that no reader sees half a line.
             if (written := os.write(self._file, line)) < len(line):
-                os.ftruncate(self._file, self.position - written)
+                os.ftruncate(self._file, self._size - written)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise cannot_write(self._path, error) from error

@@ -22,7 +22,7 @@ from mrcom.train.member import Member, Stop, checkpoints_of, collect, join
 from mrcom.train.memory import check_memory, memory_of
 from mrcom.train.population import create_population, folder_of, joined, learner_of, parts
 from mrcom.train.run import Run, begin
-from mrcom.train.run_folder import RunFolder, create_run, locked
+from mrcom.train.run_folder import RunFolder, check_new, create_run, locked, open_run
 from mrcom.train.settings import CHANGEABLE, RunConfig, may_change
 from mrcom.train.stopping import stop_on_sigterm
 
@@ -121,10 +121,10 @@ def _train(
         if create is not None:  # nothing is left behind by what was refused before
             create()
         for path, (config, resume) in folders.items():
+            open_run(path) if resume else check_new(path)
+            stack.enter_context(locked(RunFolder(path)))
             create_run(path, config, resume=resume, **given)
         print(f"{place}: memory: about {memory}", file=sys.stderr)
-        for run in runs:
-            stack.enter_context(locked(run.folder))
         stop = Stop(stack.enter_context(stop_on_sigterm()), place)
         resumed = dict(zip(folders, (resume for _, resume in folders.values()), strict=True))
         for step, group in _equally_far(runs):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mrcom.core.config import from_json
-from mrcom.core.errors import CheckpointError, MrcomError, RunFolderError
+from mrcom.core.errors import CheckpointError, MrcomError, OtherVersionError, RunFolderError
 from mrcom.core.files import cannot_write, drop_leftovers, write_whole
 from mrcom.train.checkpoint import Checkpoints
 from mrcom.train.episodes import EpisodeFiles
@@ -31,8 +31,9 @@ class Finding:
 def repair(path: pathlib.Path) -> list[Finding]:
     """Check a run's folder and mend what can be mended; nothing is deleted but unfinished writes.
 
-    A damaged checkpoint is moved to the folder `broken`, so that the run goes on from the newest
-    whole one; a torn last line of a log is dropped; what killed writers left is removed.
+    What another version wrote stays where it is. A damaged checkpoint is moved to the folder
+    `broken`, so that the run goes on from the newest whole one; a torn last line of a log is
+    dropped; what killed writers left is removed.
 
     Raises:
         RunFolderError: it is no run's folder, a process is writing in it, or it cannot be written.
@@ -76,21 +77,25 @@ def _config(folder: RunFolder, whole: dict[int, dict[str, Any]]) -> Finding:
 def _checkpoints(folder: RunFolder) -> tuple[dict[int, dict[str, Any]], list[Finding]]:
     """The whole checkpoints' own JSON by step, and what was found of them and of their episodes."""
     kept, episodes = Checkpoints(folder.checkpoints), EpisodeFiles(folder.replay)
-    whole, torn = {}, []
+    whole, torn, others = {}, [], []
     for step in kept.steps():
         try:
             whole[step] = kept.verify(step)
+        except OtherVersionError as error:
+            others.append(_of_other(f"checkpoints/{step}", error))
         except CheckpointError:
             torn.append(step)
-    missing = {step: episodes.broken(meta.get("rounds", ())) for step, meta in whole.items()}
+    missing = {step: episodes.broken(meta["rounds"]) for step, meta in whole.items()}
     complete = [step for step in whole if not missing[step]]
-    found = [_moved(folder, kept, step, "is damaged") for step in torn]
+    found = others + [_moved(folder, kept, step, "is damaged") for step in torn]
     # One that lacks experience can still be used, so it stays where there is none to go back to,
     # and where the run is finished.
     for step, meta in whole.items():
         if missing[step] and complete and not _is_finished(meta):
             reason = f"needs episodes that are damaged ({_files(missing[step])})"
             found.append(_moved(folder, kept, step, reason))
+    if others and not whole:
+        return {}, found
     if not whole:
         found.append(_none(folder, kept))
     elif missing[newest := max(whole)] and (not complete or _is_finished(whole[newest])):
@@ -104,7 +109,7 @@ def _checkpoints(folder: RunFolder) -> tuple[dict[int, dict[str, Any]], list[Fin
             )
         )
     else:
-        newest, rounds = max(complete), len(whole[max(complete)].get("rounds", ()))
+        newest, rounds = max(complete), len(whole[max(complete)]["rounds"])
         text = f"{', '.join(map(str, complete))} whole; rounds of episodes: {rounds}"
         newer = [number for number in episodes.numbers() if number >= rounds]
         if newer:
@@ -131,10 +136,16 @@ def _adapted(folder: RunFolder, kept: Checkpoints) -> list[Finding]:
         try:
             kept.verify(step)
             found.append(Finding(name, "ok", "whole"))
+        except OtherVersionError as error:
+            found.append(_of_other(name, error))
         except CheckpointError:
             moved = _moved(folder, kept, step, "is damaged")
             found.append(dataclasses.replace(moved, found=f"{moved.found}; adapt again"))
     return found
+
+
+def _of_other(name: str, error: OtherVersionError) -> Finding:
+    return Finding(name, "broken", str(error), "use the version of mrcom that wrote it")
 
 
 def _moved(folder: RunFolder, kept: Checkpoints, step: int, reason: str) -> Finding:

@@ -24,7 +24,7 @@ from mrcom.train.collect import Experience
 from mrcom.train.episodes import EpisodeFiles
 from mrcom.train.log import Counters
 from mrcom.train.run_folder import RunFolder
-from mrcom.train.settings import RunConfig, Worlds, training_worlds
+from mrcom.train.settings import CHANGEABLE, RunConfig, Worlds, may_change, training_worlds
 
 PROMPT_EPISODE = 300
 """Control steps of the episodes that prompts are taken from."""
@@ -115,34 +115,33 @@ def restore(
     Raises:
         CheckpointError: it is damaged or does not fit, or an episode file of it is.
     """
-    _check_agent(run, checkpoints, step)
+    _check_config(run, checkpoints, step)
     restored = checkpoints.restore(run.state, step)
     run.state = restored.state
     run.experience.restore(restored.host)
     run.counters = Counters(**restored.meta["counters"])
     run.phase = restored.meta["phase"]
-    run.rounds = list(restored.meta.get("rounds", ()))
+    run.rounds = list(restored.meta["rounds"])
     if replay:
-        if "rounds" not in restored.meta:
-            if run.phase >= run.num_phases:
-                return restored.meta["log_position"]
-            raise CheckpointError(
-                f"{checkpoints.path(restored.step)} was written by an older version, which kept "
-                "experience in checkpoints. It can be loaded, adapted and evaluated; to train it "
-                "further, train it again in a new --run-dir."
-            )
         files = EpisodeFiles(run.folder.replay)
         seen = (files.read(number, checksum) for number, checksum in enumerate(run.rounds))
         run.experience.restore_store(seen, restored.host)
     return restored.meta["log_position"]
 
 
-def _check_agent(run: Run, checkpoints: Checkpoints, step: int | None) -> None:
-    """Raise where this version makes another agent of the stored configuration than was stored."""
+def _check_config(run: Run, checkpoints: Checkpoints, step: int | None) -> None:
+    """Raise where a checkpoint is of another configuration, or this version makes another agent of
+    its configuration than it holds.
+    """
     meta = checkpoints.read_meta(step)
-    if "agent" not in meta:
-        return  # written by an older version
-    here = agent_of(from_json(RunConfig, meta["config"]), run.worlds)
+    config, free = from_json(RunConfig, meta["config"]), may_change(CHANGEABLE)
+    differ = difference(to_json(config), to_json(run.config))
+    if changed := {name: both for name, both in differ.items() if name not in free}:
+        said = ", ".join(f"{name}={old!r}, not {new!r}" for name, (old, new) in changed.items())
+        raise CheckpointError(
+            f"{checkpoints.folder} is not of the configuration beside it: it has {said}."
+        )
+    here = agent_of(config, run.worlds)
     if changed := difference(meta["agent"], values_of(here)):
         said = ", ".join(f"{name}={old!r}, not {new!r}" for name, (old, new) in changed.items())
         raise CheckpointError(

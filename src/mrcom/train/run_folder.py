@@ -192,6 +192,8 @@ def open_run(path: pathlib.Path) -> RunFolder:
         within, beside = _runs_in(path), _runs_in(path.parent)
         there = f" Runs beside it: {', '.join(beside)}." if beside else ""
         there = f" Runs in it: {', '.join(within)}." if within else there
+        if path.is_dir() and not list(path.glob("[!.]*")):
+            there = " Nothing was begun in it: give it as --run-dir."
         raise RunFolderError(f"{path} is not a run folder: it has no config.json.{there}")
     _read_record(folder.config_file)
     return folder
