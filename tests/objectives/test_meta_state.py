@@ -53,6 +53,12 @@ def test_the_bound_is_above_the_information_and_tight_for_the_marginal():
     np.testing.assert_allclose(best, 0.5 * np.log(2), rtol=1e-5)
 
 
+def test_the_bound_is_from_the_posterior_even_where_other_divergences_are_as_printed():
+    printed = KLConfig("as_printed", free_nats=0.0)
+    bound = meta_state_bound(POSTERIOR, PRIOR, printed)
+    np.testing.assert_allclose(bound, 1.1 * kl_divergence(POSTERIOR, PRIOR), rtol=1e-5)
+
+
 def test_the_bound_teaches_the_reference_and_presses_the_posterior():
     config = KLConfig(free_nats=0.0, dyn=1.0, rep=0.1)
     loss = lambda pair: jnp.sum(meta_state_bound(*pair, config))

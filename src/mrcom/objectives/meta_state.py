@@ -1,5 +1,7 @@
 """Meta-state regularisation: u shall tell no more of an observation than actions explain."""
 
+import dataclasses
+
 from jaxtyping import Array, Float
 
 from mrcom.nn.distributions import Normal
@@ -27,9 +29,10 @@ def meta_state_bound(posterior: Normal, reference: Normal, config: KLConfig) -> 
     Args:
         posterior: u given context, action and observation.
         reference: r, of its own head; not u's prior.
-        config: `direction` is taken as it is, so give `posterior_prior` for the bound. `dyn`
-            teaches r, `rep` is the pressure on the posterior.
+        config: free nats and balance: `dyn` teaches r, `rep` is the pressure on the posterior. Its
+            `direction` is not read, since the other way round there is no bound.
 
     Equation: mrcom.eq11
     """
+    config = dataclasses.replace(config, direction="posterior_prior")
     return balanced_kl(posterior, reference, config)
