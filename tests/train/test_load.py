@@ -4,8 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mrcom.agents.cadm import CADM
 from mrcom.agents.dreamer import DREAMER
 from mrcom.agents.mamba import MAMBA
+from mrcom.agents.method import without
+from mrcom.agents.mrcom import MRCOM
 from mrcom.agents.presets import budget
 from mrcom.behaviour.dream_env import DreamEnvConfig
 from mrcom.core.numerics import symexp
@@ -50,3 +53,30 @@ def test_dreams_show_normalised_observations_whatever_unit_the_model_decodes(met
 
     raw = symexp(given.run.state.model.decode(jnp.asarray(first("feature"))))[:, :HOPPER]
     np.testing.assert_allclose(first("observation"), (raw - 0.5) / 2, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("method", "usual"),
+    [(MRCOM, "push"), (without(MRCOM, "dreamt_context"), "frozen"), (CADM, "frozen")],
+    ids=lambda given: getattr(given, "name", given),
+)
+def test_dreams_renew_the_context_where_those_of_the_run_do(method, usual, tmp_path):
+    given = loaded(method, tmp_path)
+    scenario = given.run.worlds.scenarios[0]
+    assert given.dream_env(scenario, num_steps=1).config.dream_context == usual
+    other = DreamEnvConfig(dream_context="push" if usual == "frozen" else "frozen")
+    assert given.dream_env(scenario, num_steps=1, config=other).config == other
+
+
+def test_a_context_that_is_not_renewed_is_the_same_at_the_end_of_a_dream(tmp_path):
+    given = loaded(CADM, tmp_path)
+
+    def contexts(**context):
+        config = DreamEnvConfig(num_envs=3, **context)
+        env = given.dream_env(given.run.worlds.scenarios[0], num_steps=6, config=config)
+        first = env.reset(seed=0)[0]
+        # CaDM's feature: observation, last reward, context.
+        return [seen[:, HOPPER + 1 :] for seen in (first, env.step(np.ones((3, 4)))[0])]
+
+    np.testing.assert_array_equal(*contexts())
+    assert not np.allclose(*contexts(dream_context="push"))

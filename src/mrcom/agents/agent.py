@@ -15,7 +15,7 @@ from mrcom.behaviour.policy import Actor, Reads
 from mrcom.behaviour.sac import SACState
 from mrcom.core.errors import ConfigError
 from mrcom.core.types import Batch, Layout, Masks, Prompt
-from mrcom.models.world_model import AbstractWorldModel
+from mrcom.models.world_model import AbstractWorldModel, DreamContext
 
 State = Any  # everything that changes while a method learns: a pytree, and the checkpoint
 Carry = Any  # what a method remembers while it acts: a pytree
@@ -149,6 +149,11 @@ class Agent(Learner, Protocol):
 @runtime_checkable
 class WorldModelAgent(Agent, Protocol):
     """A method that can dream."""
+
+    @property
+    def dream_context(self) -> DreamContext:
+        """Whether dreamt steps enter the context."""
+        ...
 
     def model(self, state: State) -> AbstractWorldModel:
         """The world model."""

@@ -35,8 +35,9 @@ class DreamEnvConfig:
     seen: str = "feature"
     """`feature`: the model's own state; `observation`: the expected one, normalised, without
     padding."""
-    dream_context: DreamContext = "push"
-    """Whether dreamt steps enter the context."""
+    dream_context: DreamContext | None = None
+    """Whether dreamt steps enter the context: as in the run's own dreams, or `push` where there
+    is no run but only a model."""
 
     def __post_init__(self):
         if self.seen not in SEEN:
@@ -131,7 +132,7 @@ class DreamEnv(VectorEnv):
             _rows(self._starts, self._draw_starts()),
             renewed,
             jax.random.fold_in(self._key, self._clock),
-            self.config.dream_context,
+            self.config.dream_context or "push",
         )
         self._elapsed = np.where(renewed, 0, self._elapsed + 1)
         ends = self.np_random.random(self.num_envs) >= np.asarray(cont)

@@ -149,6 +149,9 @@ class LoadedRun:
         _, memory = view.follow(steps.obs, steps.action, steps.reward, steps.image)
         visited = jax.tree.map(lambda leaf: leaf[0], view.states(memory))
         agent, masks = dreaming(run.agent), (worlds.masks.obs[0], worlds.masks.act[0])
+        config = config or DreamEnvConfig()
+        if config.dream_context is None:
+            config = dataclasses.replace(config, dream_context=agent.dream_context)
         # What models decode is in a unit of their own, such as the symlog.
         expected = eqx.Partial(agent.expected, run.state)
         return DreamEnv(agent.model(run.state), visited, *masks, config, expected=expected)
