@@ -13,6 +13,8 @@ from mrcom.cli.main import main
 from mrcom.core.config import short_hash
 from mrcom.core.errors import ConfigError, RunFolderError
 from mrcom.evaluate.scores import append_scores, read_scores
+from mrcom.models.latent_error import LatentError
+from mrcom.objectives.jacobian import JacobianConfig
 from mrcom.report.comparison import compare
 from mrcom.scenarios.splits import split
 from mrcom.train.run_folder import create_run, open_run
@@ -74,6 +76,27 @@ def test_what_differs_besides_the_method_is_named(tmp_path):
         for run in compare([a_run(tmp_path / "a", ONE), a_run(tmp_path / "b", silent)]).runs
     }
     assert names == {"MrCoM, prompt expert", "MrCoM, prompt none"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"inputs": "both"}, {"MrCoM, inputs vectors", "MrCoM, inputs both"}),
+        (
+            {"jacobian": JacobianConfig(probes=4)},
+            {"MrCoM, jacobian probes 1", "MrCoM, jacobian probes 4"},
+        ),
+        (
+            {"latent_error": LatentError(variance=(0.5, 0.5))},
+            {"MrCoM, latent error variance [0.0, 0.0]", "MrCoM, latent error variance [0.5, 0.5]"},
+        ),
+    ],
+    ids=lambda given: next(iter(given)) if isinstance(given, dict) else "named",
+)
+def test_runs_that_were_trained_otherwise_are_not_seeds_of_one_method(changes, names, tmp_path):
+    other = dataclasses.replace(ONE, seed=1, **changes)
+    runs = compare([a_run(tmp_path / "a", ONE), a_run(tmp_path / "b", other)]).runs
+    assert {run.name for run in runs} == names
 
 
 def test_runs_of_another_protocol_or_without_a_difference_are_refused(tmp_path):

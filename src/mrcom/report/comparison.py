@@ -17,7 +17,7 @@ from mrcom.train.settings import RunConfig
 
 PROTOCOL = ("split", "budget", "bodies", "reward", "observation")
 """What runs must share, or a gap between them is not the method's."""
-VARIED = ("size", "prompt", "observe_reward", "settings")
+VARIED = ("size", "prompt", "inputs", "observe_reward", "settings", "jacobian", "latent_error")
 """What may differ besides the method; named wherever it does. A behaviour is named where it is not
 the method's own."""
 SHARED = ("random", "expert", "sac")
@@ -86,10 +86,11 @@ def compare(folders: Sequence[RunFolder]) -> Comparison:
                     f"{folders[0].path} and {folder.path} cannot be compared: {key} is "
                     f"{_short(configs[0][key])} in one and {_short(config[key])} in the other."
                 )
-    varied = [key for key in VARIED if len({str(config[key]) for config in configs}) > 1]
+    choosable = [_leaves({key: config[key] for key in VARIED}) for config in configs]
+    varied = [n for n in choosable[0] if len({str(chosen.get(n)) for chosen in choosable}) > 1]
     runs = []
-    for folder, config in zip(folders, configs, strict=True):
-        choices = [f"{key.replace('_', ' ')} {_short(config[key])}" for key in varied]
+    for folder, config, chosen in zip(folders, configs, choosable, strict=True):
+        choices = [f"{name} {chosen.get(name)}" for name in varied]
         if config["behaviour"] != behaviour_of(config["method"]["family"]):
             choices.append(f"behaviour {config['behaviour']}")
         name = ", ".join([config["method"]["name"], *choices])
@@ -174,6 +175,15 @@ def _short(value: Any) -> str:
     if isinstance(value, Mapping):
         return str(value.get("name", dict(value)))
     return str(value)
+
+
+def _leaves(value: Mapping[str, Any], at: str = "") -> dict[str, Any]:
+    """What is in mappings of mappings, by the names on the way there."""
+    found: dict[str, Any] = {}
+    for key, item in value.items():
+        name = f"{at}{key.replace('_', ' ')}"
+        found |= _leaves(item, f"{name} ") if isinstance(item, Mapping) else {name: item}
+    return found
 
 
 def _whole(config: Mapping[str, Any]) -> dict[str, Any]:
