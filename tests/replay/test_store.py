@@ -38,10 +38,10 @@ def test_the_oldest_episode_of_the_scenario_makes_room_and_no_other():
     assert list(store.added) == [1, 3]
 
 
-def test_counters_count_transitions_not_entries():
+def test_episodes_are_counted_and_keep_their_own_lengths():
     store = Store(2, LAYOUT, steps=10, capacity=1)
     store.add(np.array([0, 1]), told_steps([0, 1]), lengths=np.array([10, 4]))
-    assert (store.num_env_steps, store.num_episodes) == (9 + 3, 2)
+    assert (list(store.ring.length[:, 0]), list(store.added)) == ([10, 4], [1, 1])
 
 
 def test_two_trajectories_of_one_scenario_in_one_call_fill_two_slots():
@@ -84,7 +84,6 @@ def test_added_again_with_what_was_written_it_goes_on_as_if_never_stopped(capaci
         np.testing.assert_array_equal(array, getattr(again.ring, name))
     np.testing.assert_array_equal(whole.written["seen"], again.written["seen"])
     np.testing.assert_array_equal(whole.added, again.added)
-    assert whole.num_env_steps == again.num_env_steps
 
 
 def test_slots_that_nobody_used_yet_are_left_out_of_what_is_saved():
@@ -106,7 +105,7 @@ def test_a_value_that_is_not_finite_names_its_scenario_and_is_not_stored(name):
     getattr(steps, name)[1, 4] = np.nan
     with pytest.raises(TrainingDivergedError, match=f"Scenario 5 gave a {name}"):
         store.add(np.array([3, 5]), steps)
-    assert store.num_episodes == 0
+    assert not store.added.any()
 
 
 def test_what_does_not_fit_is_refused():

@@ -147,22 +147,6 @@ def _optimizer(config: PPOConfig) -> optax.GradientTransformation:
     return optax.chain(optax.partition(groups, labels), joined(optax.scale_by_adam(eps=1e-5)))
 
 
-@eqx.filter_jit
-def sample_action(
-    state: PPOState, obs: Float[Array, "N O"], key: PRNGKeyArray, step: Int[Array, ""]
-) -> Float[Array, "N A"]:
-    """Actions drawn at raw observations; not yet clipped to [-1, 1]."""
-    mean = state.networks.policy(state.moments.normalise(obs))
-    noise = jax.random.normal(jax.random.fold_in(key, step), mean.shape)
-    return mean + jnp.broadcast_to(jnp.exp(state.networks.log_std), mean.shape) * noise
-
-
-@eqx.filter_jit
-def mode_action(state: PPOState, obs: Float[Array, "N O"]) -> Float[Array, "N A"]:
-    """The policy's most likely actions, clipped to [-1, 1]."""
-    return jnp.clip(state.networks.policy(state.moments.normalise(obs)), -1.0, 1.0)
-
-
 class Sample(eqx.Module):
     """One entry per action, as the gradient steps read them; observations normalised."""
 

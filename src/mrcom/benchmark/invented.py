@@ -4,7 +4,6 @@ import dataclasses
 from typing import Any
 
 import equinox as eqx
-import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
@@ -96,9 +95,3 @@ def shapes_of_update(agent: Any) -> tuple[Any, Batch, PRNGKeyArray]:
     invented = invent(agent, agent.num_scenarios, rounds=1)
     batch = invented.batch(invented.draw(0))
     return eqx.filter_eval_shape(agent.init, root_key(0)), batch, root_key(0)
-
-
-def num_parameters(agent: Agent) -> int:
-    """Numbers that learning changes, optimisers' included, from shapes alone."""
-    state = eqx.filter_eval_shape(agent.init, root_key(0))
-    return sum(leaf.size for leaf in jax.tree.leaves(state))

@@ -113,7 +113,6 @@ class Store:
         }
         self._written: Written = written or {}
         self._added = np.zeros(num_scenarios, np.int64)
-        self._env_steps = 0
 
     @property
     def num_scenarios(self) -> int:
@@ -130,16 +129,6 @@ class Store:
     def added(self) -> Int[np.ndarray, " N"]:
         """Episodes ever added to each scenario, those already pushed out included."""
         return self._added.copy()
-
-    @property
-    def num_episodes(self) -> int:
-        """Episodes ever added."""
-        return int(self._added.sum())
-
-    @property
-    def num_env_steps(self) -> int:
-        """Transitions ever added: the steps of an episode without its first."""
-        return self._env_steps
 
     def add(
         self,
@@ -174,7 +163,6 @@ class Store:
                 array[place] = 0
             self.ring.length[place], self.ring.expert[place] = length, expert
             self._added[scenario] += 1
-            self._env_steps += int(length) - 1
 
     def _check(self, scenarios: np.ndarray, steps: Steps, lengths: np.ndarray) -> None:
         longest, rows = int(lengths.max(initial=2)), len(scenarios)
