@@ -28,6 +28,11 @@ def test_the_bar_follows_the_steps_and_never_passes_the_end():
     ("args", "said"),
     [
         ("--body walker", "--seconds or --env-steps"),
+        ("--body walker --seconds nan", "--seconds nan must be a finite number above 0"),
+        ("--body walker --seconds inf", "--seconds inf must be a finite number above 0"),
+        ("--body walker --seconds -5", "--seconds -5 must be a finite number above 0"),
+        ("--body walker --seconds 0", "--seconds 0 must be a finite number above 0"),
+        ("--body walker --env-steps -1", "--env-steps -1 must be at least 1"),
         ("--body cat --seconds 1", "Unknown body 'cat'"),
         ("--body walker --seconds 1 --run-dir file/runs", "cannot be written"),
     ],

@@ -1,6 +1,7 @@
 """`mrcom expert`: a policy that knows its scenario, for prompts and as the 100 of scores."""
 
 import dataclasses
+import math
 import pathlib
 import time
 from collections.abc import Callable, Mapping
@@ -30,11 +31,9 @@ def run(options: Expert) -> None:
     """Train, and say where the weights are."""
     from mrcom.train.run_folder import check_writable
 
+    total = _total(options)
     name = single(options.body)
     run_dir, resume = place_of_run(options.run_dir, options.resume, f"expert-{name}-{options.seed}")
-    total = options.env_steps if options.seconds is None else round(options.seconds)
-    if total is None:
-        raise ConfigError("Give --seconds or --env-steps: training would never stop.")
     check_writable(run_dir)
 
     # Late: an option that cannot work is answered before JAX is there.
@@ -55,6 +54,20 @@ def run(options: Expert) -> None:
     if options.body.endswith(SUFFIX):
         place = pathlib.Path(options.body).with_name(f"{name}.npz")
         print(f"copy them to {place}: there, they are the expert of {name}")
+
+
+def _total(options: Expert) -> int:
+    """Where the bar ends: actions, or seconds where these are limited."""
+    seconds, env_steps = options.seconds, options.env_steps
+    if env_steps is not None and env_steps < 1:
+        raise ConfigError(f"--env-steps {env_steps} must be at least 1; the nearest is 1.")
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise ConfigError(f"--seconds {seconds:g} must be a finite number above 0, such as 60.")
+    if seconds is not None:
+        return math.ceil(seconds)
+    if env_steps is None:
+        raise ConfigError("Give --seconds or --env-steps: training would never stop.")
+    return env_steps
 
 
 def _report_to(bar: Bar, total: int, *, by_time: bool) -> Callable[[dict[str, Any]], None]:
