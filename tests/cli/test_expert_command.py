@@ -35,11 +35,18 @@ def test_the_bar_follows_the_steps_and_never_passes_the_end():
         ("--body walker --env-steps -1", "--env-steps -1 must be at least 1"),
         ("--body cat --seconds 1", "Unknown body 'cat'"),
         ("--body walker --seconds 1 --run-dir file/runs", "cannot be written"),
+        ("--body walker --seconds 1 --run-dir notes", "notes exists already"),
+        ("--body walker --seconds 1 --resume notes", "no checkpoint in notes to resume from"),
+        ("--body walker --seconds 1 --resume nowhere", "no checkpoint in nowhere to resume"),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(capsys, tmp_path, args, said):
     (tmp_path / "file").touch()
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").touch()
+    before = set(tmp_path.rglob("*"))
     assert main(["expert", *args.split()]) == 2
     err = capsys.readouterr().err
     assert said in err
     assert err.count("\n") == 1
+    assert set(tmp_path.rglob("*")) == before

@@ -141,6 +141,15 @@ def test_the_stages_of_the_experts_that_ship_calm_down():
     assert stages_of("mine") == (Stage(0, ExpertConfig()),)
 
 
+def test_a_folder_of_something_else_is_refused_and_none_is_made_to_resume_in(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(RunFolderError, match="exists already"):
+        train_expert("cheetah", env_steps=80, run_dir=tmp_path, config=TINY, num_threads=1)
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        train_expert("cheetah", env_steps=80, run_dir=tmp_path / "no", config=TINY, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
 def test_a_training_without_a_limit_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="needs seconds or env_steps"):
         train_expert("cheetah", run_dir=tmp_path)

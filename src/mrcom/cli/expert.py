@@ -29,12 +29,12 @@ class Expert:
 
 def run(options: Expert) -> None:
     """Train, and say where the weights are."""
-    from mrcom.train.run_folder import check_writable
+    from mrcom.train.run_folder import check_expert
 
     total = _total(options)
     name = single(options.body)
     run_dir, resume = place_of_run(options.run_dir, options.resume, f"expert-{name}-{options.seed}")
-    check_writable(run_dir)
+    check_expert(run_dir, resume=resume)
 
     # Late: an option that cannot work is answered before JAX is there.
     from mrcom.train.expert import train_expert

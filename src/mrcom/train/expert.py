@@ -13,7 +13,7 @@ import numpy as np
 from mrcom.behaviour.expert import NUM_PARAMETERS
 from mrcom.behaviour.ppo import init_ppo, ppo_update
 from mrcom.core.config import to_json
-from mrcom.core.errors import ConfigError, RunFolderError, TrainingDivergedError
+from mrcom.core.errors import ConfigError, TrainingDivergedError
 from mrcom.core.rng import named_keys, root_key
 from mrcom.scenarios.bodies import body as body_named
 from mrcom.train.expert_files import ExpertFiles, Progress, best_so_far, load_checkpoint
@@ -28,7 +28,7 @@ from mrcom.train.expert_groups import (
     settings_at,
     stages_of,
 )
-from mrcom.train.run_folder import RunFolder, check_writable, locked
+from mrcom.train.run_folder import RunFolder, check_expert, locked
 
 LOG_EVERY_S = 20.0
 
@@ -60,8 +60,9 @@ def train_expert(
 
     Raises:
         ConfigError: neither limit is given, or the body is unknown.
-        RunFolderError: the folder holds a training and `resume` is False, another process
-            trains in it, or it cannot be written.
+        CheckpointError: there is nothing to resume from.
+        RunFolderError: the folder exists and `resume` is False, another process trains in it,
+            or it cannot be written.
         TrainingDivergedError: a loss or a simulation is no longer finite; the last checkpoint
             is kept.
     """
@@ -70,10 +71,8 @@ def train_expert(
     body_named(body)
     stages = stages_of(body) if config is None else (Stage(0, config),)
     folder = pathlib.Path(run_dir)
-    check_writable(folder)
+    check_expert(folder, resume=resume)
     with locked(RunFolder(folder)):
-        if (folder / "checkpoint.eqx").exists() and not resume:
-            raise RunFolderError(f"{folder} already holds a training; resume it or choose another.")
         training = _Training(body, stages, folder, seed, resume, num_threads)
         box = stages[0].config.box
         files = ExpertFiles(body, box, folder, training.head, num_threads, report)

@@ -16,7 +16,7 @@ from typing import Any
 
 import mrcom
 from mrcom.core.config import difference, from_json, short_hash, to_json
-from mrcom.core.errors import RunFolderError
+from mrcom.core.errors import CheckpointError, RunFolderError
 from mrcom.core.files import cannot_write, write_whole
 
 FORMAT = 1
@@ -224,6 +224,21 @@ def check_new(path: pathlib.Path) -> None:
             f"{path} exists already; go on with it by --resume {path}, or choose another --run-dir."
         )
     check_writable(path)
+
+
+def check_expert(path: pathlib.Path, *, resume: bool) -> None:
+    """Make the folder of an expert's training, or find one to go on with.
+
+    Raises:
+        CheckpointError: there is no checkpoint to go on from.
+        RunFolderError: it exists and `resume` is false, or cannot be written.
+    """
+    begun = (path / "checkpoint.eqx").exists()
+    if begun and not resume:
+        raise RunFolderError(f"{path} already holds a training; resume it or choose another.")
+    if resume and not begun:
+        raise CheckpointError(f"There is no checkpoint in {path} to resume from.")
+    (check_writable if resume else check_new)(path)
 
 
 def check_writable(path: pathlib.Path) -> None:
