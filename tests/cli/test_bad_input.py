@@ -55,6 +55,7 @@ def test_a_folder_that_cannot_be_written(capsys, command, tmp_path):
     ("args", "said"),
     [
         (["--bodies", "chetah"], "Did you mean 'cheetah'?"),
+        (["--bodies", "cheetah", "hopper", "cheetah"], "body 'cheetah' is given 2 times"),
         (["--split", "table1-e"], "Unknown split"),
         (["--without", "dreams"], "dreams"),
         (["--split", "shell:20,100:10,50"], "'shell', but its test box"),

@@ -52,12 +52,14 @@ class Study:
 def run(options: Study) -> int | None:
     """Run the command."""
     from mrcom.cli.report import print_tables
+    from mrcom.core.errors import check_once
     from mrcom.core.progress import progress
     from mrcom.evaluate.latent_study import Cell
     from mrcom.evaluate.scores import append_record, read_records
     from mrcom.report.latent_study import draw_study, study_tables
     from mrcom.train.latent_study import AMOUNTS
 
+    check_once("body", options.bodies)
     amount = AMOUNTS[options.budget]
     wanted = cells_of(amount, options.seeds, options.bodies)
     file = options.out / "cells.jsonl"

@@ -1,7 +1,7 @@
 """Everything that can go wrong, in five classes; each message is one sentence or two."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class MrcomError(Exception):
@@ -42,3 +42,14 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> ConfigError:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.3)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return ConfigError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names)}.")
+
+
+def check_once(kind: str, names: Sequence[str]) -> None:
+    """Nothing, where no name is given twice.
+
+    Raises:
+        ConfigError: one is.
+    """
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"{kind} {name!r} is given {names.count(name)} times; give it once.")

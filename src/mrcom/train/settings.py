@@ -7,7 +7,7 @@ from mrcom.agents.method import Method
 from mrcom.agents.modular_config import BEHAVIOURS
 from mrcom.agents.presets import Budget
 from mrcom.behaviour.expert import OwnExpert
-from mrcom.core.errors import ConfigError, unknown
+from mrcom.core.errors import ConfigError, check_once, unknown
 from mrcom.core.types import Layout, Masks
 from mrcom.models.latent_error import NONE, LatentError
 from mrcom.objectives.jacobian import JacobianConfig
@@ -77,6 +77,7 @@ class RunConfig:
             own.register()
         if not self.bodies:
             raise ConfigError("bodies=() must name at least one body, such as ('cheetah',).")
+        check_once("body", self.bodies)
 
 
 CHANGEABLE = ("budget.rounds", "budget.updates")
