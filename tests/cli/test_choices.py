@@ -39,6 +39,7 @@ WRONG = [
     ("compare nowhere nothing", "nowhere"),
     ("compare", "A comparison needs two runs"),
     ("demo --methods", "--methods names none"),
+    ("benchmark learn --methods", "--methods names none"),
 ]
 
 

@@ -51,6 +51,8 @@ def run(options: Benchmark) -> int | None:
 
     if options.updates < 1:
         raise ConfigError(f"--updates {options.updates} must be at least 1; the nearest is 1.")
+    if not options.methods:
+        raise ConfigError(f"--methods names none; give one or more of {', '.join(METHOD.names)}.")
     costs = {}
     for name in options.methods:
         agent, size = _agent(name, options.size)
