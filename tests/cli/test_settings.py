@@ -54,6 +54,13 @@ def test_what_cannot_be_set_is_refused_in_one_line(capsys, tmp_path, setting, sa
     assert not (tmp_path / "run").exists()
 
 
+def test_a_setting_that_is_given_twice_is_refused(capsys, tmp_path):
+    twice = ["learning_rate=1e-4", "model.units=24", "learning_rate=2e-4"]
+    assert main([*DEBUG, "--run-dir", str(tmp_path / "run"), "--set", *twice]) == 2
+    assert "setting 'learning_rate' is given 2 times" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_size_that_meant_something_else_is_refused_naming_what(capsys, tmp_path):
     config = config_of(parse(DEBUG))
     folder = create_run(tmp_path / "run", config)

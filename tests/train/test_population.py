@@ -252,6 +252,8 @@ def test_what_cannot_be_is_refused_in_one_line(tmp_path, capsys):
     assert "--seeds 0 must be at least 1" in capsys.readouterr().err
     assert main([*asked, "--set", "learning_rate=1e-4,3e-4,1e-4"]) == 2
     assert "lists a value twice; the nearest is '1e-4,3e-4'" in capsys.readouterr().err
+    assert main([*asked, "--set", "learning_rate=1e-4,0.0001,3e-4"]) == 2
+    assert "lists a value twice; the nearest is '1e-4,3e-4'" in capsys.readouterr().err
     create_population(tmp_path / "a", variants(ONE, 2))
     with pytest.raises(RunFolderError, match="exists already"):
         together(tmp_path / "a")

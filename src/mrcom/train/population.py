@@ -120,8 +120,11 @@ def variants(config: RunConfig, seeds: int) -> list[RunConfig]:
     for text in config.settings:
         name, equals, values = text.partition("=")
         each = values.split(",")
-        if len(set(each)) < len(each):
-            near = ",".join(dict.fromkeys(each))
+        first: dict[float | str, str] = {}
+        for value in each:
+            first.setdefault(_number(value), value)
+        if len(first) < len(each):
+            near = ",".join(first.values())
             raise ConfigError(f"setting {text!r} lists a value twice; the nearest is {near!r}.")
         listed.append([name + equals + value for value in each])
     return [
@@ -129,6 +132,14 @@ def variants(config: RunConfig, seeds: int) -> list[RunConfig]:
         for settings in itertools.product(*listed)
         for n in range(seeds)
     ]
+
+
+def _number(text: str) -> float | str:
+    """What a word stands for: 1e-4 and 0.0001 are the same."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def create_population(path: pathlib.Path, configs: Sequence[RunConfig]) -> None:

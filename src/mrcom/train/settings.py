@@ -78,6 +78,7 @@ class RunConfig:
         if not self.bodies:
             raise ConfigError("bodies=() must name at least one body, such as ('cheetah',).")
         check_once("body", self.bodies)
+        check_once("setting", [text.partition("=")[0] for text in self.settings])
 
 
 CHANGEABLE = ("budget.rounds", "budget.updates")
