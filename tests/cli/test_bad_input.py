@@ -11,7 +11,9 @@ from mrcom.cli.main import main
 from mrcom.cli.train import Train, config_of
 from mrcom.train.checkpoint import RECORD, Checkpoints
 from mrcom.train.log import Counters
+from mrcom.train.run import agent_of, values_of
 from mrcom.train.run_folder import create_run
+from mrcom.train.settings import training_worlds
 
 DEBUG = Train(budget="debug", bodies=("cheetah",), prompt="none")
 DEBUG_ARGS = ["--budget", "debug", "--bodies", "cheetah", "--prompt", "none"]
@@ -31,7 +33,8 @@ def run_dir(tmp_path) -> pathlib.Path:
     config = config_of(DEBUG)
     folder = create_run(tmp_path / "run", config)
     checkpoints = Checkpoints(folder.checkpoints)
-    meta = {"config": config, "counters": Counters(), "phase": 0, "log_position": 0}
+    agent = values_of(agent_of(config, training_worlds(config)))
+    meta = {"config": config, "agent": agent, "counters": Counters(), "phase": 0, "rounds": ()}
     checkpoints.save(0, {"x": jnp.zeros(3)}, meta=meta)
     checkpoints.close()
     return folder.path
