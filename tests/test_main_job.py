@@ -52,6 +52,7 @@ def demo(tmp_path_factory):
 def test_the_demo_leaves_claims_scores_figures_and_a_report(demo):
     claims = json.loads((demo / "summary.json").read_text())["claims"]
     assert claims and all(set(c) == {"name", "holds", "value", "needed"} for c in claims)
+    assert all("budget debug" in claim["needed"] for claim in claims)
     for picture in ("dreams_hopper", "dreams_walker", "dreams_cheetah", "learning_curves"):
         assert (demo / "figures" / f"{picture}.png").stat().st_size > 10_000
     assert "Return by target scenario" in (demo / "report.md").read_text()

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -27,6 +28,15 @@ def test_the_model_must_be_better_everywhere_and_by_enough_at_ten(mse, everywher
 def test_a_body_without_a_threshold_only_has_to_be_better():
     (claim,) = open_loop_claims({"mine": OpenLoopErrors((1, 10), (0.1, 0.1), (1.0, 1.0))})
     assert claim.holds and claim.name.startswith("mine")
+
+
+def test_claims_say_their_budget_where_it_is_known():
+    known = {body: dataclasses.replace(e, budget="debug") for body, e in errors((1.0, 1.0)).items()}
+    claims = open_loop_claims(known)
+    assert claims and all("budget debug" in claim.needed for claim in claims)
+    assert not any("budget" in claim.needed for claim in open_loop_claims(errors((1.0, 1.0))))
+    claims = target_claims(invented_scores())
+    assert claims and all("budget tiny" in claim.needed for claim in claims)
 
 
 def holding(**levels):

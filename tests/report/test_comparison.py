@@ -10,12 +10,14 @@ from mrcom.agents.cadm import CADM
 from mrcom.agents.mrcom import MRCOM
 from mrcom.agents.presets import budget
 from mrcom.cli.main import main
-from mrcom.core.config import short_hash
+from mrcom.core.config import short_hash, to_json
 from mrcom.core.errors import ConfigError, RunFolderError
+from mrcom.evaluate.open_loop import OpenLoopErrors
 from mrcom.evaluate.scores import append_scores, read_scores
 from mrcom.models.latent_error import LatentError
 from mrcom.objectives.jacobian import JacobianConfig
 from mrcom.report.comparison import compare
+from mrcom.report.run_report import open_loop_file
 from mrcom.scenarios.splits import split
 from mrcom.train.run_folder import create_run, open_run
 from mrcom.train.settings import RunConfig
@@ -49,6 +51,14 @@ def test_the_better_run_is_said_to_be_better(tmp_path):
     assert "'MrCoM: adapted'" in ours.title and rows["Other: adapted"] == "0.00"
     rows = {row[1]: row[2] for row in theirs.groups[-1]}
     assert "'Other: adapted'" in theirs.title and rows["MrCoM: adapted"] == "1.00"
+
+
+def test_predictions_name_every_budget_that_they_were_measured_with(tmp_path):
+    folders = [a_run(tmp_path / "a", ONE), a_run(tmp_path / "b", OTHER)]
+    for folder, name in zip(folders, ("tiny", "debug"), strict=True):
+        errors = {"hopper": OpenLoopErrors((1, 10), (0.1, 0.1), (1.0, 1.0), name)}
+        open_loop_file(folder).write_text(json.dumps(to_json(errors)))
+    assert "Budget: debug, tiny." in compare(folders).tables[0].notes
 
 
 def test_seeds_of_one_method_share_its_rows_and_intervals_are_over_runs(tmp_path):

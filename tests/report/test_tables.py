@@ -52,6 +52,12 @@ def test_prediction_errors_stand_beside_those_of_the_last_observation():
     )
 
 
+def test_prediction_errors_say_the_budget_they_were_measured_with_where_it_is_known():
+    tiny = {body: dataclasses.replace(error, budget="tiny") for body, error in ERRORS.items()}
+    assert "Budget: tiny." in open_loop_table(tiny).notes
+    assert "Budget" not in "".join(open_loop_table(ERRORS).notes)
+
+
 def test_a_target_has_a_row_per_policy_from_random_to_scratch():
     table = target_table(invented_scores())
     assert len(table.groups) == 6

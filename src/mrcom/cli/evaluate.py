@@ -76,7 +76,10 @@ def predict_held_out(run: "TrainedRun", budget: "Budget") -> None:
     if unseen.layout.blind:
         return  # it decodes no observation whose error could be measured
     found = measure_predictions(run.agent, run.state, run.experience.normaliser, unseen)
-    write_json(open_loop_file(run.folder), found.errors)
+    errors = {
+        body: dataclasses.replace(one, budget=budget.name) for body, one in found.errors.items()
+    }
+    write_json(open_loop_file(run.folder), errors)
     for name, starts in found.starts.items():
         file = dreams_folder(run.folder) / f"{name}.npz"
         save_starts(file, name, body(name).control_dt, starts)

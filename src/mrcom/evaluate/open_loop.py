@@ -46,6 +46,8 @@ class OpenLoopErrors:
     """Mean squared error of the model."""
     last_mse: tuple[float, ...]
     """Mean squared error of predicting that the last observation stays."""
+    budget: str = ""
+    """Name of the one that says in how many scenarios; empty where it is not known."""
 
     @property
     def rmse(self) -> tuple[float, ...]:

@@ -35,13 +35,13 @@ def open_loop_claims(
     """For each body: better than the last observation everywhere, and by how much at 10."""
     claims = []
     for body, error in errors.items():
-        worst = max(error.ratio)
+        worst, of = max(error.ratio), f"ratio of RMSE{_with(error.budget)}"
         text = f"{body}: prediction error below that of the last observation at every horizon"
-        claims.append(Claim(text, worst < 1, worst, "< 1 (largest ratio of RMSE)"))
+        claims.append(Claim(text, worst < 1, worst, f"< 1 (largest {of})"))
         if body in needed_at_10 and 10 in error.horizons:
             ratio, needed = error.at(10), needed_at_10[body]
             text = f"{body}: prediction error at horizon 10 against the last observation"
-            claims.append(Claim(text, ratio <= needed, ratio, f"<= {needed:g} (ratio of RMSE)"))
+            claims.append(Claim(text, ratio <= needed, ratio, f"<= {needed:g} ({of})"))
     return claims
 
 
@@ -53,7 +53,7 @@ def target_claims(
     A target where a side was measured once only has no interval and makes no claim.
 
     Args:
-        scores: of `random`, `adapted` and `sac`.
+        scores: of `random`, `adapted` and `sac`, all with one budget.
         above_control: bodies on whose targets the adapted policy should beat the control.
     """
     claims = []
@@ -67,14 +67,19 @@ def target_claims(
         if ours is None or theirs is None:
             continue
         low, high = ours[0], theirs[1]
+        budget = _with(scores[0].budget)
         text = f"{target.label}: the adapted policy's interval lies above that of random actions"
-        claims.append(Claim(text, low > high, low, f"> {high:.1f} (return)"))
+        claims.append(Claim(text, low > high, low, f"> {high:.1f} (return{budget})"))
         if target.body in above_control and len(returns.get("sac", ())) > 1:
             rng = named_generator(0, "claims", target.scenario)
             low = difference_interval(adapted, returns["sac"], rng=rng)[0]
             text = f"{target.label}: the adapted policy beats SAC from scratch"
-            claims.append(Claim(text, low > 0, low, "> 0 (lower end of the difference)"))
+            claims.append(Claim(text, low > 0, low, f"> 0 (lower end of the difference{budget})"))
     return claims
+
+
+def _with(budget: str) -> str:
+    return f", budget {budget}" if budget else ""
 
 
 def summary(claims: Sequence[Claim]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from mrcom.evaluate.open_loop import OpenLoopErrors
 from mrcom.evaluate.scores import Score, read_scores, select
 from mrcom.report.run_report import read_open_loop
 from mrcom.report.table import Table
-from mrcom.report.tables import aggregate_table, improvement_table, target_table
+from mrcom.report.tables import aggregate_table, budget_note, improvement_table, target_table
 from mrcom.train.run_folder import RunFolder
 from mrcom.train.settings import RunConfig
 
@@ -130,7 +130,10 @@ def prediction_table(runs: Sequence[Compared]) -> Table:
         title='Open-loop prediction: RMSE over that of "last observation stays"',
         columns=("body", "method", "seed", *[f"{horizon} steps" for horizon in horizons]),
         groups=groups,
-        notes=("Held-out scenarios; below 1 the model is better.",),
+        notes=(
+            "Held-out scenarios; below 1 the model is better.",
+            *budget_note(error.budget for run in runs for error in run.errors.values()),
+        ),
         text_columns=2,
     )
 

@@ -1,6 +1,6 @@
 """The tables of a run: prediction errors, returns by target, aggregates, improvements."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 import numpy as np
 
@@ -56,8 +56,17 @@ def open_loop_table(errors: Mapping[str, OpenLoopErrors]) -> Table:
             "ratio of MSE",
         ),
         groups=groups,
-        notes=("Errors in standard deviations of the observation; below 1 the model is better.",),
+        notes=(
+            "Errors in standard deviations of the observation; below 1 the model is better.",
+            *budget_note(error.budget for error in errors.values()),
+        ),
     )
+
+
+def budget_note(budgets: Iterable[str]) -> tuple[str, ...]:
+    """The names of budgets as a note under a table; none where none is known."""
+    names = sorted(set(budgets) - {""})
+    return (f"Budget: {', '.join(names)}.",) if names else ()
 
 
 def target_table(scores: Sequence[Score]) -> Table:
@@ -245,10 +254,9 @@ def _budget_notes(scores: Sequence[Score]) -> tuple[str, ...]:
         chosen = " or ".join(sorted({s.settings or "the usual settings" for s in of_method}))
         how = f" ({chosen})" if any(s.settings for s in of_method) else ""
         notes.append(f"{title_of(method)}{how}: {used} in each target.")
-    budgets = sorted({score.budget for score in scores})
     if any(score.normalised is None for score in scores):
         notes.append(f"{NOTHING}: the expert is too close to random for a normalised score.")
-    return (*notes, f"Budget: {', '.join(budgets)}.")
+    return (*notes, *budget_note(score.budget for score in scores))
 
 
 def _number(value: float) -> str:
