@@ -3,8 +3,11 @@ import hashlib
 import numpy as np
 import pytest
 
+from mrcom.agents.mrcom import MRCOM
+from mrcom.agents.presets import budget
 from mrcom.core.errors import ConfigError
 from mrcom.scenarios import BODIES, SPLITS, Box, Scenario, Split, sample_scenarios, split
+from mrcom.train.settings import RunConfig, target_scenarios
 
 
 def test_the_same_seed_gives_the_same_list_on_every_machine():
@@ -59,36 +62,37 @@ def torso_within(scenario, alpha):
     return all(abs(100 * (factor - 1)) <= alpha + 1e-4 for factor in factors)
 
 
+def targets_of(name, num):
+    """A run's targets of a walker: inside the training box, and outside."""
+    config = RunConfig(MRCOM, budget("debug"), split(name), bodies=("walker",))
+    found = target_scenarios(config, num, num, "target")
+    return [[t.scenario for t in found if t.inside is inside] for inside in (True, False)]
+
+
 @pytest.mark.parametrize("name", sorted(SPLITS))
-def test_every_split_draws_from_its_boxes(name):
+def test_a_run_of_every_split_has_targets_inside_and_outside_its_training_box(name):
     table, letter = name.split("-")[:2]
     alpha, beta, test_alpha, test_beta = PRINTED[letter]
     # A walker's fastest is 8 m/s; table 2 fixes the target at half of that.
     slowest = 4.0 if table == "table2" else 0.0
     fastest, test_fastest = (4.0 if table == "table2" else 0.08 * b for b in (beta, test_beta))
     found = split(name)
-    train, test = found.train_scenarios("walker", 32), found.test_scenarios("walker", 32)
+    train, (inside, outside) = found.train_scenarios("walker", 32), targets_of(name, 32)
+    test = inside + outside
     assert all(torso_within(s, alpha) and slowest <= s.target_speed <= fastest for s in train)
     assert all(torso_within(s, test_alpha) for s in test)
     assert all(slowest <= s.target_speed <= test_fastest for s in test)
     assert not {s.hash for s in train} & {s.hash for s in test}
-    inside = [torso_within(s, alpha) and s.target_speed <= fastest for s in test]
-    if found.kind == "same":
-        assert all(inside)
-    elif found.kind == "shell":
-        assert not any(inside)
-    else:
-        assert any(inside) != all(inside)
+    within = lambda s: torso_within(s, alpha) and s.target_speed <= fastest
+    assert all(map(within, inside)) and not any(map(within, outside))
+    assert (len(inside), len(outside)) == (32, 0 if found.kind == "same" else 32)
 
 
 @pytest.mark.parametrize("name", ["table1-b-shell", "table1-d-shell"])
 def test_a_shell_holds_those_whose_target_alone_is_new_and_those_whose_torso_alone_is(name):
-    found = split(name)
     torso, target = PRINTED[name[7]][0], 0.08 * PRINTED[name[7]][1]
-    where = {
-        (torso_within(s, torso), s.target_speed <= target)
-        for s in found.test_scenarios("walker", 64)
-    }
+    _, outside = targets_of(name, 64)
+    where = {(torso_within(s, torso), s.target_speed <= target) for s in outside}
     assert where == {(True, False), (False, True), (False, False)}
 
 
@@ -113,8 +117,8 @@ def test_a_box_holds_what_lies_within_its_torsos_and_its_targets(target, length,
 
 
 def test_table_two_fixes_the_target_at_half_the_fastest_speed():
-    for scenario in split("table2-d").test_scenarios("walker", 8):
-        assert scenario.target_speed == 4.0
+    inside, outside = targets_of("table2-d", 8)
+    assert {scenario.target_speed for scenario in inside + outside} == {4.0}
 
 
 @pytest.mark.parametrize(

@@ -154,12 +154,13 @@ class Split:
     name: str
     """For people and folders."""
     kind: str
-    """same: one box for both; wide: the test box contains the training box; shell: test
-    scenarios lie in the test box but outside the training box."""
+    """How the boxes lie, which is checked. same: one box for both; wide: the test box contains the
+    training box; shell: some of the test box lies outside the training box. Whatever it is, runs
+    draw targets inside the training box, and others in the test box but outside the other."""
     train: Box
     """Training scenarios come from here."""
     test: Box
-    """Test scenarios come from here."""
+    """Test scenarios outside the training box come from here."""
     seed: int = 0
     """Decides both lists."""
 
@@ -191,21 +192,6 @@ class Split:
             body, self.train, n, self.seed, reward=reward, observation=observation
         )
 
-    def test_scenarios(
-        self, body: str, n: int = 16, *, reward: str = "track", observation: str = "plain"
-    ) -> list[Scenario]:
-        """The first n test scenarios of a body; never the training ones."""
-        return sample_scenarios(
-            body,
-            self.test,
-            n,
-            self.seed,
-            reward=reward,
-            observation=observation,
-            outside=self.train if self.kind == "shell" else None,
-            stream="test",
-        )
-
 
 def _splits() -> dict[str, Split]:
     found = {}
@@ -231,7 +217,7 @@ def _splits() -> dict[str, Split]:
 
 
 SPLITS: dict[str, Split] = _splits()
-"""The paper's pairs of boxes by name, as printed, and `-shell` variants of the wide ones."""
+"""The paper's pairs of boxes by name, and the wide ones by a second, `-shell`: the same boxes."""
 
 
 def split(name: str) -> Split:
