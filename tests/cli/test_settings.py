@@ -45,10 +45,45 @@ def test_the_agent_has_them_and_nothing_else_changes():
         ("model.units=many", "setting model.units='many' must be a whole number, such as 16."),
         ("learning_rate=fast", "must be a number, such as"),
         ("meta_state=bond", "Did you mean 'bound'?"),
+        ("learning_rate=-1", "setting learning_rate=-1 must be 0 or more; the nearest is 0."),
+        ("learning_rate=nan", "setting learning_rate=nan must be a finite number, such as 0.0004."),
+        ("kl.free_nats=inf", "must be a finite number, such as 1.0."),
+        ("model.stoch=-4", "setting model.stoch=-4 must be 0 or more"),
+        ("model.min_std=-1", "must be 0 or more"),
+        ("value_samples=-1", "must be 0 or more"),
+        ("model.units=0", "ContextualConfig.units=0 must be at least 1; the nearest is 1."),
+        ("model.context.heads=0", "ContextConfig.heads=0 must be at least 1"),
+        ("model.context.layers=0", "ContextConfig.layers=0 must be at least 1"),
+        ("behaviour.sac.num_critics=0", "SACConfig.num_critics=0 must be at least 1"),
+        ("behaviour.sac.discount=1.5", "discount=1.5 must lie in [0, 1]; the nearest is 1."),
+        ("windows.per_scenario=0", "Windows.per_scenario=0 must be at least 1"),
+        ("windows.scenarios=0", "Windows.scenarios=0 must be at least 1"),
+        ("windows.length=0", "Windows.length=0 must be at least 1"),
+        ("model_steps=0", "MrComConfig.model_steps=0 must be at least 1"),
+        ("decoder_std=0", "MrComConfig.decoder_std=0.0 must be above 0"),
     ],
 )
 def test_what_cannot_be_set_is_refused_in_one_line(capsys, tmp_path, setting, said):
     assert main([*DEBUG, "--run-dir", str(tmp_path / "run"), "--set", setting]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and said in err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "setting", "said"),
+    [
+        ("dreamer", "model.groups=0", "RSSMConfig.groups=0 must be at least 1"),
+        ("dreamer", "model.unimix=2", "RSSMConfig.unimix=2.0 must lie in [0, 1); the nearest is"),
+        ("dreamer", "horizon=0", "DreamerConfig.horizon=0 must be at least 1"),
+        ("mamba", "starts=0", "MambaConfig.starts=0 must be at least 1"),
+        ("dreamer", "optimizer.momentum=2", "LaPropConfig.momentum=2.0 must lie in [0, 1]"),
+        ("cadm", "particles=0", "CadmConfig.particles=0 must be at least 1"),
+    ],
+)
+def test_every_method_has_ranges(capsys, tmp_path, method, setting, said):
+    args = ["--method", method, "--run-dir", str(tmp_path / "run"), "--set", setting]
+    assert main([*DEBUG, *args]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and said in err
     assert not (tmp_path / "run").exists()

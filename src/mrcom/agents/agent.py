@@ -13,7 +13,7 @@ from mrcom.behaviour.critic import MetaValue
 from mrcom.behaviour.dreams import DreamFn
 from mrcom.behaviour.policy import Actor, Reads
 from mrcom.behaviour.sac import SACState
-from mrcom.core.errors import ConfigError
+from mrcom.core.errors import ConfigError, check_least
 from mrcom.core.types import Batch, Layout, Masks, Prompt
 from mrcom.models.world_model import AbstractWorldModel, DreamContext
 
@@ -36,6 +36,10 @@ class Windows:
     """Steps that are trained on (T)."""
     place: Literal["anywhere", "start"] = "anywhere"
     """Where windows lie: anywhere, or at the beginnings of episodes."""
+
+    def __post_init__(self):
+        check_least(self, 1, "scenarios", "per_scenario", "length")
+        check_least(self, 0, "context")
 
     def rows(self, num_scenarios: int) -> int:
         """Rows of a batch when so many scenarios have data."""

@@ -12,6 +12,7 @@ from mrcom.behaviour.actor_critic import ActorCriticConfig
 from mrcom.behaviour.latent_sac import LatentSacConfig
 from mrcom.behaviour.mpc import CrossEntropy, Spread
 from mrcom.core.config import shallow
+from mrcom.core.errors import check_least
 from mrcom.models.dynamics_ensemble import DynamicsEnsemble
 from mrcom.models.ensemble_parts import EnsembleConfig
 
@@ -66,6 +67,9 @@ class CadmConfig:
     """Steps of a dream, where the behaviour learns from dreams."""
     starts: int = 8
     """Steps of each window that such dreams start from."""
+
+    def __post_init__(self):
+        check_least(self, 1, "particles", "future", "futures", "horizon", "starts")
 
     @property
     def planning(self) -> Planning:

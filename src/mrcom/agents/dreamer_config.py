@@ -8,6 +8,7 @@ from mrcom.agents.method import Method
 from mrcom.behaviour.laprop import LaPropConfig
 from mrcom.behaviour.policy import ActorConfig
 from mrcom.core.config import shallow
+from mrcom.core.errors import check_least, check_shares
 from mrcom.models.latent_error import NONE, LatentError
 from mrcom.models.rssm_parts import RSSMConfig
 from mrcom.nn.mlp import LayerKind
@@ -77,6 +78,10 @@ class DreamerConfig:
     """How the gain of the latent dynamics is measured, where that is one of the terms."""
     latent_error: LatentError = NONE
     """Added to what is filtered while learning from replay."""
+
+    def __post_init__(self):
+        check_least(self, 1, "horizon")
+        check_shares(self, "lambda_", "slow_rate", "scale_rate")
 
     @property
     def discount(self) -> float:

@@ -10,7 +10,7 @@ from mrcom.agents.method import Method
 from mrcom.behaviour.policy import ActorConfig
 from mrcom.behaviour.steps import adam
 from mrcom.core.config import shallow
-from mrcom.core.errors import ConfigError
+from mrcom.core.errors import ConfigError, check_least, check_shares
 from mrcom.models.latent_error import NONE, LatentError
 from mrcom.models.rssm_parts import RSSMConfig
 from mrcom.models.timed import TimedConfig
@@ -113,6 +113,8 @@ class MambaConfig:
     """Added to what is filtered while learning from replay."""
 
     def __post_init__(self):
+        check_least(self, 1, "sub_episodes", "first_steps", "some", "starts", "horizon")
+        check_shares(self, "discount", "lambda_", "slow_rate", "scale_rate")
         if self.windows.place != "start" or self.windows.context:
             raise ConfigError(
                 f"MambaConfig.windows has place={self.windows.place!r} and "

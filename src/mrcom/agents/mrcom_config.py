@@ -11,6 +11,7 @@ from mrcom.agents.modular_config import falling_adam, sized_actor_critic
 from mrcom.behaviour.actor_critic import ActorCriticConfig
 from mrcom.behaviour.latent_sac import LatentSacConfig
 from mrcom.core.config import shallow
+from mrcom.core.errors import ConfigError, check_least
 from mrcom.models.context import ContextConfig
 from mrcom.models.contextual import ContextualConfig
 from mrcom.models.latent_error import NONE, LatentError
@@ -82,6 +83,14 @@ class MrComConfig:
     """How the gain of the latent dynamics is measured, where that is one of the terms."""
     latent_error: LatentError = NONE
     """Added to what is filtered while learning from replay."""
+
+    def __post_init__(self):
+        check_least(self, 1, "model_steps", "horizon", "starts")
+        check_least(self, 0, "value_samples")
+        if not self.decoder_std > 0:
+            raise ConfigError(
+                f"MrComConfig.decoder_std={self.decoder_std} must be above 0; 0.5 is the default."
+            )
 
     def steps_on(self, rows: int) -> int:
         """Steps of the world model in one update on a batch of so many rows."""

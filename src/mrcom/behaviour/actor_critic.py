@@ -21,7 +21,7 @@ from mrcom.behaviour.dreams import Dream, DreamFn
 from mrcom.behaviour.examples import Examples
 from mrcom.behaviour.policy import Actor, ActorConfig
 from mrcom.behaviour.steps import adam, descend, running_mean, start_moments
-from mrcom.core.errors import unknown
+from mrcom.core.errors import check_least, check_shares, unknown
 from mrcom.objectives.imagination import (
     dream_weight,
     dynamics_loss,
@@ -67,6 +67,8 @@ class ActorCriticConfig:
     def __post_init__(self):
         if self.gradient not in GRADIENTS:
             raise unknown("actor gradient", self.gradient, GRADIENTS)
+        check_least(self, 1, "meta_stride")
+        check_shares(self, "discount", "lambda_", "scale_rate")
 
     @property
     def optimizer(self) -> optax.GradientTransformation:

@@ -13,6 +13,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from mrcom.behaviour.steps import adam, descend, follow, start_moments
+from mrcom.core.errors import check_least, check_shares
 from mrcom.core.rng import named_keys
 from mrcom.nn.mlp import MLP
 from mrcom.objectives.imagination import critic_loss
@@ -35,6 +36,10 @@ class CriticConfig:
     """Share by which slow copies move to their originals at each update. Source: DreamerV3."""
     slow_weight: float = 1.0
     """Weight of the distance to the slow copy's value. Source: DreamerV3."""
+
+    def __post_init__(self):
+        check_least(self, 1, "units")
+        check_shares(self, "slow_rate")
 
     @property
     def optimizer(self) -> optax.GradientTransformation:

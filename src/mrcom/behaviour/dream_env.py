@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from mrcom.core.errors import ConfigError, unknown
+from mrcom.core.errors import check_least, unknown
 from mrcom.core.rng import root_key
 from mrcom.models.world_model import AbstractWorldModel, DreamContext, State
 
@@ -42,12 +42,7 @@ class DreamEnvConfig:
     def __post_init__(self):
         if self.seen not in SEEN:
             raise unknown("kind of observation", self.seen, SEEN)
-        for name in ("num_envs", "horizon_steps"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"DreamEnvConfig.{name}={getattr(self, name)} must be at least 1; "
-                    f"the nearest is 1."
-                )
+        check_least(self, 1, "num_envs", "horizon_steps")
 
 
 @final

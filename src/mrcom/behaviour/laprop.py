@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from mrcom.behaviour.steps import joined
-from mrcom.core.errors import ConfigError
+from mrcom.core.errors import ConfigError, check_shares
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +31,7 @@ class LaPropConfig:
     """Of the running mean of normalised gradients."""
 
     def __post_init__(self):
+        check_shares(self, "decay", "momentum")
         if self.clip <= 0 or self.floor <= 0:
             raise ConfigError(
                 f"LaPropConfig.clip={self.clip} and floor={self.floor} must be above 0; the "

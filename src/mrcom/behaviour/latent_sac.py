@@ -21,6 +21,7 @@ from mrcom.behaviour.learning import AbstractBehaviour, Metrics, transitions
 from mrcom.behaviour.policy import Actor
 from mrcom.behaviour.sac import SACConfig, SACState, Transition, init_sac, sac_update
 from mrcom.behaviour.steps import running_mean
+from mrcom.core.errors import check_shares
 from mrcom.core.rng import named_keys
 from mrcom.core.types import Batch, Number
 from mrcom.models.world_model import AbstractWorldModel, Posterior
@@ -46,6 +47,9 @@ class LatentSacConfig:
     """Share by which the range of returns moves at each update."""
     scale_floor: float = 1.0
     """Ranges below this reward are not enlarged; a sum of rewards, not our unit of value."""
+
+    def __post_init__(self):
+        check_shares(self, "scale_rate")
 
     @property
     def discount(self) -> Number:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from mrcom.core.errors import ConfigError
+from mrcom.core.errors import ConfigError, check_least, check_shares
 from mrcom.core.rng import named_keys
 from mrcom.models.world_model import AbstractWorldModel, DreamContext, State
 
@@ -67,6 +67,8 @@ class CrossEntropy(AbstractPlanner):
     """Share of the old mean and variance in the new ones."""
 
     def __post_init__(self):
+        check_least(self, 1, "horizon", "iterations")
+        check_shares(self, "keep")
         if not 1 <= self.elites <= self.candidates:
             raise ConfigError(
                 f"CrossEntropy.elites={self.elites} must be between 1 and candidates="

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from mrcom.core.errors import ConfigError, unknown
+from mrcom.core.errors import ConfigError, check_least, unknown
 from mrcom.core.rng import named_keys
 from mrcom.nn.mlp import MLP, PLAIN, LayerKind
 
@@ -51,6 +51,7 @@ class ActorConfig:
     """Variance of the output layer's first weights, against that of the others."""
 
     def __post_init__(self):
+        check_least(self, 1, "units")
         if self.distribution not in DISTRIBUTIONS:
             raise unknown("action distribution", self.distribution, DISTRIBUTIONS)
         if not 0 < self.min_std < self.init_std < self.max_std:

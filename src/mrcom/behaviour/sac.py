@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from mrcom.behaviour.policy import Actor, ActorConfig
 from mrcom.behaviour.steps import adam, descend, follow, start_moments
-from mrcom.core.errors import ConfigError
+from mrcom.core.errors import check_least, check_shares
 from mrcom.core.rng import named_keys
 from mrcom.nn.mlp import MLP
 from mrcom.objectives.sac import actor_loss, critic_loss, soft_target, temperature_loss
@@ -60,10 +60,8 @@ class SACConfig:
     """Updates of the critics for each of the policy."""
 
     def __post_init__(self):
-        if self.actor_every < 1:
-            raise ConfigError(
-                f"SACConfig.actor_every={self.actor_every} must be at least 1; the nearest is 1."
-            )
+        check_least(self, 1, "units", "num_critics", "batch", "actor_every")
+        check_shares(self, "discount", "slow_rate")
 
 
 class Transition(eqx.Module):

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import hashlib
 import json
+import math
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -84,7 +85,8 @@ def with_settings(config: T, settings: Sequence[str]) -> T:
     """A frozen dataclass with some values replaced, each written as `dotted.name=value`.
 
     Raises:
-        ConfigError: a name that is none of its values', or a value of another type.
+        ConfigError: a name that is none of its values', or a value of another type; a number
+            that is not finite, or negative where the one that it replaces is not.
     """
     for text in settings:
         name, equals, value = text.partition("=")
@@ -147,7 +149,12 @@ def _replaced(config: Any, path: Sequence[str], name: str, text: str) -> Any:
     if rest:
         return dataclasses.replace(config, **{first: _replaced(old, rest, name, text)})
     hint = typing.get_type_hints(type(config))[first]
-    return dataclasses.replace(config, **{first: parsed(name, text, hint, old)})
+    value = parsed(name, text, hint, old)
+    if isinstance(value, int | float) and not abs(value) < math.inf:
+        raise ConfigError(f"setting {name}={text} must be a finite number, such as {old!r}.")
+    if isinstance(value, int | float) and value < 0 <= old:
+        raise ConfigError(f"setting {name}={text} must be 0 or more; the nearest is 0.")
+    return dataclasses.replace(config, **{first: value})
 
 
 def parsed(name: str, text: str, hint: Any, old: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 class MrcomError(Exception):
@@ -53,3 +54,32 @@ def check_once(kind: str, names: Sequence[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"{kind} {name!r} is given {names.count(name)} times; give it once.")
+
+
+def check_least(config: Any, least: int, *names: str) -> None:
+    """Nothing, where these values of a configuration are no less.
+
+    Raises:
+        ConfigError: one is; the message has the nearest that is not.
+    """
+    for name in names:
+        if not (value := getattr(config, name)) >= least:
+            raise ConfigError(
+                f"{type(config).__name__}.{name}={value} must be at least {least}; the nearest is "
+                f"{least}."
+            )
+
+
+def check_shares(config: Any, *names: str) -> None:
+    """Nothing, where these values of a configuration lie in [0, 1].
+
+    Raises:
+        ConfigError: one does not; the message has the nearest that does.
+    """
+    for name in names:
+        if not 0 <= (value := getattr(config, name)) <= 1:
+            nearest = 1 if value > 1 else 0
+            raise ConfigError(
+                f"{type(config).__name__}.{name}={value} must lie in [0, 1]; the nearest is "
+                f"{nearest}."
+            )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from mrcom.core.errors import ConfigError
+from mrcom.core.errors import ConfigError, check_least
 from mrcom.core.rng import named_keys
 from mrcom.nn.attention import Block
 from mrcom.nn.mlp import Linear, RMSNorm
@@ -34,6 +34,7 @@ class ContextConfig:
     """Hidden units of a layer's perceptron, in widths."""
 
     def __post_init__(self):
+        check_least(self, 1, "layers", "width", "heads", "expand")
         if self.window < 1 or self.window % self.layers:
             below = self.window - self.window % self.layers
             legal = [str(n) for n in (below, below + self.layers) if n > 0]

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from mrcom.core.errors import ConfigError, unknown
+from mrcom.core.errors import check_least, unknown
 from mrcom.core.rng import named_keys
 from mrcom.models.history import History
 from mrcom.nn.ensemble import EnsembleMLP, SoftBounds
@@ -43,12 +43,7 @@ class EnsembleConfig:
         for part in self.parts:
             if part not in PARTS:
                 raise unknown("part of the ensemble", part, PARTS)
-        for name in ("members", "units", "layers", "context", "window"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"EnsembleConfig.{name}={getattr(self, name)} must be at least 1; the nearest "
-                    f"is 1."
-                )
+        check_least(self, 1, "members", "units", "layers", "context", "window")
 
     @property
     def num_members(self) -> int:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from mrcom.core.errors import ConfigError, unknown
+from mrcom.core.errors import ConfigError, check_least, unknown
 from mrcom.models.context import ContextConfig, Memory
 from mrcom.models.pixels import PixelsConfig
 from mrcom.nn.distributions import Normal
@@ -74,11 +74,8 @@ class ContextualConfig:
             )
         if self.bodies not in BODIES:
             raise unknown("ContextualConfig.bodies", self.bodies, BODIES)
-        if self.stem_units < 1:
-            raise ConfigError(
-                f"ContextualConfig.stem_units={self.stem_units} must be at least 1; the nearest "
-                f"is 1."
-            )
+        check_least(self, 1, "stoch", "deter", "aux", "units", "aux_units", "stem_units")
+        check_least(self, 1, "reward_bins")
         if self.reward_bins % 2 == 0:
             raise ConfigError(
                 f"ContextualConfig.reward_bins={self.reward_bins} must be odd, so that one bin "

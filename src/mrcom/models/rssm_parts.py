@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Integer, PRNGKeyArray
 
-from mrcom.core.errors import ConfigError, unknown
+from mrcom.core.errors import ConfigError, check_least, unknown
 from mrcom.models.pixels import PixelsConfig
 from mrcom.nn.block_gru import BlockGRU
 from mrcom.nn.categorical import Categorical, categorical_of
@@ -76,6 +76,8 @@ class RSSMConfig:
         ):
             if name not in known:
                 raise unknown(f"RSSMConfig.{kind}", name, known)
+        check_least(self, 1, "deter", "groups", "hidden", "stoch", "classes", "units", "coder")
+        check_least(self, 1, "reward_bins")
         if self.reward_bins % 2 == 0:
             raise ConfigError(
                 f"RSSMConfig.reward_bins={self.reward_bins} must be odd, so that one bin is 0; "
@@ -83,6 +85,11 @@ class RSSMConfig:
             )
         if not 0 < self.discount <= 1:
             raise ConfigError(f"RSSMConfig.discount={self.discount} must lie in (0, 1].")
+        if not 0 <= self.unimix < 1:
+            nearest = 0 if self.unimix < 0 else 0.99
+            raise ConfigError(
+                f"RSSMConfig.unimix={self.unimix} must lie in [0, 1); the nearest is {nearest}."
+            )
         if self.classes > 255:
             raise ConfigError(
                 f"RSSMConfig.classes={self.classes} must be at most 255: replay keeps classes "

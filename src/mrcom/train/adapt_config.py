@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mrcom.behaviour.actor_critic import ActorCriticConfig
 from mrcom.behaviour.sac import SACConfig
-from mrcom.core.errors import ConfigError, unknown
+from mrcom.core.errors import ConfigError, check_least, unknown
 from mrcom.train.adapt_ppo import PolicyOptimisation
 
 RESERVED = ("random", "expert", "behaviour", "planning")
@@ -26,12 +26,7 @@ class ImaginationConfig:
     """Steps of a dream."""
 
     def __post_init__(self):
-        for name in ("dreams", "horizon"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"ImaginationConfig.{name}={getattr(self, name)} must be at least 1; the "
-                    f"nearest is 1."
-                )
+        check_least(self, 1, "dreams", "horizon")
 
 
 @dataclasses.dataclass(frozen=True)
