@@ -78,6 +78,7 @@ def test_what_cannot_be_set_is_refused_in_one_line(capsys, tmp_path, setting, sa
         ("dreamer", "horizon=0", "DreamerConfig.horizon=0 must be at least 1"),
         ("mamba", "starts=0", "MambaConfig.starts=0 must be at least 1"),
         ("dreamer", "optimizer.momentum=2", "LaPropConfig.momentum=2.0 must lie in [0, 1]"),
+        ("mamba", "model.rssm.encoder_layers=0", "--set model.rssm.encoder_layers=0: "),
         ("cadm", "particles=0", "CadmConfig.particles=0 must be at least 1"),
     ],
 )

@@ -23,7 +23,7 @@ from mrcom.train.memory import check_memory, memory_of
 from mrcom.train.population import create_population, folder_of, joined, learner_of, parts
 from mrcom.train.run import Run, begin
 from mrcom.train.run_folder import RunFolder, check_new, create_run, locked, open_run
-from mrcom.train.settings import CHANGEABLE, RunConfig, may_change
+from mrcom.train.settings import CHANGEABLE, RunConfig, may_change, settings_answer
 from mrcom.train.stopping import stop_on_sigterm
 
 LOG_EVERY = 20
@@ -113,8 +113,9 @@ def _train(
     given = {"allowed": may_change(how.allow_change), "changeable": CHANGEABLE}
     with contextlib.ExitStack() as stack:
         stack.enter_context(with_others(place))
-        runs = [begin(config, RunFolder(path)) for path, (config, _) in folders.items()]
-        memory = memory_of(runs, at_once=len(runs) if _side_by_side(how.devices) else 1)
+        with settings_answer(config for config, _ in folders.values()):
+            runs = [begin(config, RunFolder(path)) for path, (config, _) in folders.items()]
+            memory = memory_of(runs, at_once=len(runs) if _side_by_side(how.devices) else 1)
         check_memory(memory, how.memory_limit)
         check_alike([run.config for run in runs], how.devices, how.save_every)
         _learner(runs, how.devices)  # refuses runs that cannot learn together

@@ -1,13 +1,14 @@
 """One run, as data: everything that decides its numbers."""
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Sequence
 
 from mrcom.agents.method import Method
 from mrcom.agents.modular_config import BEHAVIOURS
 from mrcom.agents.presets import Budget
 from mrcom.behaviour.expert import OwnExpert
-from mrcom.core.errors import ConfigError, check_once, unknown
+from mrcom.core.errors import ConfigError, MrcomError, check_once, unknown
 from mrcom.core.types import Layout, Masks
 from mrcom.models.latent_error import NONE, LatentError
 from mrcom.objectives.jacobian import JacobianConfig
@@ -79,6 +80,27 @@ class RunConfig:
             raise ConfigError("bodies=() must name at least one body, such as ('cheetah',).")
         check_once("body", self.bodies)
         check_once("setting", [text.partition("=")[0] for text in self.settings])
+
+
+@contextlib.contextmanager
+def settings_answer(configs: Iterable[RunConfig]) -> Generator[None]:
+    """Where sizes that are set by name fit no computation, that is what the error says.
+
+    Raises:
+        ConfigError: making or tracing an agent fails, and a run has settings of its own.
+    """
+    try:
+        yield
+    except MrcomError:
+        raise
+    except (TypeError, ValueError, LookupError, ArithmeticError) as error:
+        given = dict.fromkeys(setting for config in configs for setting in config.settings)
+        if not given:
+            raise
+        why = str(error).partition("\n")[0].rstrip(".")
+        raise ConfigError(
+            f"Nothing can be learnt with --set {' '.join(given)}: {why}. Leave some of it out."
+        ) from error
 
 
 CHANGEABLE = ("budget.rounds", "budget.updates")
