@@ -31,9 +31,9 @@ def run(options: Expert) -> None:
     """Train, and say where the weights are."""
     from mrcom.train.run_folder import check_expert
 
-    total = _total(options)
     name = single(options.body)
     run_dir, resume = place_of_run(options.run_dir, options.resume, f"expert-{name}-{options.seed}")
+    total = _total(options)
     check_expert(run_dir, resume=resume)
 
     # Late: an option that cannot work is answered before JAX is there.
