@@ -67,8 +67,9 @@ def test_perturbations_of_what_is_not_seen_are_refused(run_dir, monkeypatch, cap
     real = run_module.restore
 
     def blind(run, *given, **options):
+        position = real(run, *given, **options)
         run.config = dataclasses.replace(run.config, inputs="vectors")
-        return real(run, *given, **options)
+        return position
 
     monkeypatch.setattr(run_module, "restore", blind)
     assert main(["robustness", str(run_dir), "--only", "image-noise"]) == 2

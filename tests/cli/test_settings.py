@@ -7,6 +7,7 @@ import pytest
 from mrcom.cli.main import main, parse
 from mrcom.cli.train import config_of
 from mrcom.core.config import from_json, to_json
+from mrcom.core.errors import ConfigError
 from mrcom.train.checkpoint import Checkpoints
 from mrcom.train.log import Counters
 from mrcom.train.run import agent_of
@@ -108,3 +109,9 @@ def test_a_size_that_meant_something_else_is_refused_naming_what(capsys, tmp_pat
     checkpoints.close()
     assert main(["evaluate", str(folder.path)]) == 2
     assert "whose size 'debug' has model.units=17, not 16" in capsys.readouterr().err
+
+
+def test_how_the_jacobian_is_measured_can_be_set_and_a_latent_error_has_its_own_option():
+    assert agent_with("jacobian.probes=7").config.jacobian.probes == 7
+    with pytest.raises(ConfigError, match="give --latent-error"):
+        agent_with("latent_error.drift=(0.1, 0.1)")

@@ -55,17 +55,15 @@ def build_agent(
     )
     if layout.image:
         agent = _with_pictures(agent)
-    if settings:
-        agent = _with_settings(agent, settings)
     if isinstance(agent, MrCom | dreamer.Dreamer | mamba.Mamba):
         options = {"jacobian": jacobian or JacobianConfig(), "latent_error": latent_error}
-        return dataclasses.replace(agent, config=dataclasses.replace(agent.config, **options))
-    if latent_error != NONE:
+        agent = dataclasses.replace(agent, config=dataclasses.replace(agent.config, **options))
+    elif latent_error != NONE:
         raise ConfigError(
             f"{method.name} has no latent state that an error could be added to: leave out the "
             f"latent error {latent_error.text}, or choose mrcom, dreamer or mamba."
         )
-    return agent
+    return _with_settings(agent, settings) if settings else agent
 
 
 def _with_settings(agent: Any, settings: Sequence[str]) -> Agent:
@@ -73,6 +71,8 @@ def _with_settings(agent: Any, settings: Sequence[str]) -> Agent:
     weights = {}
     for text in settings:
         name, _, value = text.partition("=")
+        if name.startswith("latent_error."):
+            raise ConfigError(f"setting {text!r} would change learning alone: give --latent-error.")
         if name.startswith(WEIGHTS):
             weights[name.removeprefix(WEIGHTS)] = parsed(name, value, float, 1.0)
     of_size = [text for text in settings if not text.startswith(WEIGHTS)]
