@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 
 from mrcom.behaviour.mpc import CrossEntropy, RandomShooting, dreamt_return, one_model
-from mrcom.behaviour.observed_reward import observed_reward
 from mrcom.core.errors import ConfigError
 from mrcom.core.rng import root_key
 from mrcom.core.types import Prompt
 from mrcom.models.dynamics_ensemble import DynamicsEnsemble
 from mrcom.models.ensemble_parts import EnsembleConfig
 from mrcom.models.world_model import AbstractWorldModel
-from mrcom.scenarios.scenario import Scenario
 
 KEY = jax.random.key(7)
 BEST = jnp.array([[[0.5, -0.3], [0.1, 0.9], [0.0, 0.2]]])
@@ -231,14 +229,3 @@ def test_every_iteration_of_a_plan_asks_the_same_contexts():
     alone = jax.tree.map(lambda leaf: leaf[1:2], state)
     one = dreamt_return(*model.alone(alone), told[1:2], key=KEY, particles=1)
     np.testing.assert_allclose(one, asked[0][1:2], rtol=1e-4)
-
-
-def test_standing_can_be_told_from_a_walkers_observation_and_a_speed_cannot():
-    stand = observed_reward([Scenario("walker", reward="stand")])
-    obs = jnp.zeros((1, 24)).at[0, 0].set(1.0).at[0, 14].set(1.3)
-    np.testing.assert_allclose(stand(obs), [1.0])
-    # At half the height the Gaussian is .1; lying, upright is 0: (.3 + .5) / 4.
-    low = jnp.zeros((1, 24)).at[0, 14].set(0.6)
-    np.testing.assert_allclose(stand(low), [0.2], rtol=1e-5)
-    with pytest.raises(ConfigError, match="centre of mass"):
-        observed_reward([Scenario("cheetah", target_speed=3.0)])

@@ -31,7 +31,7 @@ def planned(tmp_path_factory):
     assert main(["train", "--method", "cadm", *DEBUG, "--run-dir", str(path)]) == 0
     said = []
     with mock.patch("builtins.print", lambda *args, **_: said.append(" ".join(map(str, args)))):
-        assert main(["evaluate", str(path), "--planner"]) == 0
+        assert main(["evaluate", str(path), "--planner", "--oracle-planner"]) == 0
     return path, said
 
 
@@ -45,9 +45,12 @@ def test_planning_has_rows_of_its_own_in_scores_and_report(planned):
     assert {(s.env_steps, s.updates) for s in rows} == {(0, AMOUNT.updates)}
     assert all("CrossEntropy, horizon 3, candidates 8" in s.settings for s in rows)
     returns = {m: [s.episode_return for s in select(scores, method=m)] for m in
-               ("planning", "behaviour", "random")}  # fmt: skip
-    assert returns["planning"] not in (returns["behaviour"], returns["random"])
+               ("planning", "planning-oracle", "behaviour", "random")}  # fmt: skip
+    assert len(set(map(tuple, returns.values()))) == 4
+    oracle = select(scores, method="planning-oracle")
+    assert len(oracle) == len(rows) and all(s.settings.endswith("true rewards") for s in oracle)
     report = (path / "report.md").read_text()
+    assert "| planning with true rewards, not adapted |" in report
     assert "| planning, not adapted |" in report and "planning, not adapted: CrossEntropy" in report
 
 
@@ -90,9 +93,23 @@ def test_episodes_of_another_evaluation_seed_are_kept_beside_the_first(planned, 
     assert len({s.episode_return for s in behaviour}) == 2 * AMOUNT.evaluation_episodes
     said = capsys.readouterr().out
     assert "2 or 4 episodes of one run" in said
-    assert "Evaluation seeds: 0, 5; planning, not adapted 0 alone." in said
+    assert "Evaluation seeds: 0, 5; planning, not adapted 0 alone" in said
     assert main(["evaluate", str(path), "--seed", "5"]) == 0
     assert read_scores(path / "scores.jsonl") == both, "the same again replaces itself"
+
+
+@pytest.mark.slow
+def test_true_rewards_that_are_not_observed_are_refused_before_anything_is_judged(
+    planned, tmp_path, capsys
+):
+    path = tmp_path / "noisy"
+    noisy = ["--observation", "add_g", "--run-dir", str(path)]
+    assert main(["train", "--method", "cadm", *DEBUG, *noisy]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", str(path), "--oracle-planner"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "its observation function is 'add_g', not 'plain'" in said
+    assert not (path / "scores.jsonl").exists()
 
 
 def test_a_method_without_a_planner_is_refused_in_one_line(tmp_path, monkeypatch, capsys):

@@ -19,6 +19,10 @@ from mrcom.core.rng import named_keys
 from mrcom.core.types import Masks, Prompt
 from mrcom.models.world_model import DreamContext
 
+ORACLE = "planning-oracle"
+PLANNERS: tuple[str, ...] = ("planning", ORACLE)
+"""What scores call a planner with the rewards that its model learnt, and with the true ones."""
+
 SpreadOf = Callable[[Any], Spread]
 """From a world model to how its members are told apart."""
 
@@ -35,8 +39,6 @@ class Planning:
     """The model's members; by default the model is one."""
     dream_context: DreamContext = "frozen"
     """Whether dreamt steps enter the context, which is computed once a plan by default."""
-    oracle: ObservedReward | None = None
-    """True rewards of raw observations; None plans with the rewards that the model learnt."""
 
 
 @runtime_checkable
@@ -64,11 +66,11 @@ def planning_of(agent: Agent) -> Planning:
     return config.planning
 
 
-def described(planning: Planning) -> str:
+def described(planning: Planning, *, oracle: bool) -> str:
     """A planner and its numbers, for readers of a table."""
     numbers = vars(planning.planner) | {"particles": planning.particles}
     said = [f"{name} {value}" for name, value in numbers.items()]
-    rewards = "learnt rewards" if planning.oracle is None else "true rewards"
+    rewards = "true rewards" if oracle else "learnt rewards"
     return ", ".join([type(planning.planner).__name__, *said, rewards])
 
 
@@ -76,7 +78,8 @@ class PlanningPolicy:
     """An agent's world model and a planner as a rollout's policy.
 
     The model follows the episode; every step a new plan is made from where it stands, beginning
-    with the last one, and its first action is carried out.
+    with the last one, and its first action is carried out. With an oracle, which gives the true
+    rewards of raw observations, plans are compared by it instead of by rewards that were learnt.
     """
 
     def __init__(
@@ -86,11 +89,13 @@ class PlanningPolicy:
         masks: Masks,
         prompt: Prompt,
         planning: Planning,
+        oracle: ObservedReward | None = None,
         *,
         key: PRNGKeyArray,
     ):
         self._agent, self._state, self._masks = agent, state, masks
         self._prompt, self._planning, self._key = prompt, planning, key
+        self._oracle = oracle
 
     def start(self, num: int) -> tuple[int, Any, Float[Array, "N H A"]]:
         """The step counter, what the agent remembers, and an empty plan."""
@@ -109,20 +114,21 @@ class PlanningPolicy:
         step, memory, before = carry
         _, memory = self._agent.observe_step(self._state, memory, obs, action, reward)
         key = jax.random.fold_in(self._key, step)
-        plan = _plan(self._planning, self._state.filter, memory.model, before, key)
+        plan = _plan(self._planning, self._oracle, self._state.filter, memory.model, before, key)
         return np.asarray(plan[:, 0]), (step + 1, memory, plan)
 
 
 @eqx.filter_jit
 def _plan(
     planning: Planning,
+    oracle: ObservedReward | None,
     given: Filter,
     state: Any,
     before: Float[Array, "N H A"],
     key: PRNGKeyArray,
 ) -> Float[Array, "N H A"]:
     models, states = planning.spread(given.model)(state)
-    reward = None if planning.oracle is None else _of_features(planning.oracle, given, state.body)
+    reward = None if oracle is None else _of_features(oracle, given, state.body)
 
     def score(actions: Float[Array, "N J H A"], key: PRNGKeyArray) -> Float[Array, "N J"]:
         return dreamt_return(

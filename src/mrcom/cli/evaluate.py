@@ -1,6 +1,7 @@
 """`mrcom evaluate`: returns of a trained run, inside and outside its training range."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -33,14 +34,23 @@ class Evaluate:
             "before how long that takes."
         ),
     ] = False
+    oracle_planner: Annotated[
+        bool,
+        tyro.conf.arg(
+            help="Also judge that planner with the scenarios' true rewards, which no other policy "
+            "is told: what is lost by learning them."
+        ),
+    ] = False
     latent_error: LatentErrorText = "none"
 
 
 def run(options: Evaluate) -> int | None:
     """Run the command."""
-    from mrcom.agents.planning import planning_of
+    from mrcom.agents.planning import PLANNERS, planning_of
+    from mrcom.behaviour.observed_reward import observed_reward
     from mrcom.cli.report import print_report
     from mrcom.models.latent_error import latent_error
+    from mrcom.train.adaptation import targets_of_run
     from mrcom.train.run import open_trained
     from mrcom.train.run_folder import open_run
 
@@ -48,10 +58,14 @@ def run(options: Evaluate) -> int | None:
     seed = trained.config.seed if options.seed is None else options.seed
     budget = budget_for(trained, options.budget)
     error = latent_error(options.latent_error)
-    if options.planner:
-        planning_of(trained.agent)  # refused before anything is computed
+    asked = options.planner, options.oracle_planner
+    planners = [name for name, wanted in zip(PLANNERS, asked, strict=True) if wanted]
+    if planners:  # refused before anything is computed
+        planning_of(trained.agent)
+    if options.oracle_planner:
+        observed_reward([target.scenario for target in targets_of_run(trained, budget)])
     predict_held_out(trained, budget)
-    judge_run(trained, budget, seed=seed, with_planner=options.planner, error=error)
+    judge_run(trained, budget, seed=seed, planners=planners, error=error)
     print_report(trained.folder, budget.name)
     return None
 
@@ -90,7 +104,7 @@ def judge_run(
     budget: "Budget",
     *,
     seed: int,
-    with_planner: bool = False,
+    planners: Sequence[str] = (),
     error: "LatentError | None" = None,
 ) -> None:
     """Append the returns of every policy in every target to a run's scores.
@@ -113,11 +127,11 @@ def judge_run(
     if error not in (None, NONE):
         wrong = with_latent_error(run, policies, error, seed=seed)
         policies = {f"{name}, latent error {error.text}": one for name, one in wrong.items()}
-    if with_planner:
-        policies["planning"] = planner(run, seed=seed)
-        each = trial.seconds_a_step(policies["planning"].make_policy)
+    for name in planners:
+        policies[name] = planner(run, name, seed=seed)
+        each = trial.seconds_a_step(policies[name].make_policy)
         print(
-            f"planning: {budget.evaluation_steps} steps of "
+            f"{name}: {budget.evaluation_steps} steps of "
             f"{len(targets) * budget.evaluation_episodes} episodes, {each:.2g} s for a step of "
             f"all: about {duration(each * budget.evaluation_steps)}",
             flush=True,

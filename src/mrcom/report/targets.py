@@ -16,6 +16,7 @@ TITLES = {
     "expert": "expert",
     "behaviour": "behaviour, not adapted",
     "planning": "planning, not adapted",
+    "planning-oracle": "planning with true rewards, not adapted",
     "adapted": "adapted",
     "sac": "SAC from scratch",
 }

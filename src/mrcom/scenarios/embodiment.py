@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mrcom.core.errors import ConfigError
+from mrcom.scenarios.rewards import Values
 
 Real = float | int
 Point = tuple[Real, Real, Real]
@@ -33,7 +34,7 @@ class Physics(Protocol):
         ...
 
 
-Reward = Callable[[Physics, Float[np.ndarray, " N"]], Float[np.ndarray, " N"]]
+Reward = Callable[[Physics, Values], Values]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,13 +99,13 @@ class Embodiment:
     """The fastest target speed [m/s]."""
     observe: Callable[[Physics, Float[np.ndarray, "N O"]], None]
     """Writes the observation of N simulations."""
-    speed: Callable[[Physics], Float[np.ndarray, " N"]]
+    speed: Callable[[Physics], Values]
     """Horizontal speed [m/s] that a target speed is compared with."""
     reward: Reward
     """The reward, given how well the target speed is met in [0, 1]."""
     at_rest: Real = 0.0
     """How well standing still meets a target speed that has to be reached, in [0, 1)."""
-    stand: Callable[[Physics], Float[np.ndarray, " N"]] | None = None
+    stand: Callable[[Physics], Values] | None = None
     """The reward for standing; None where the body has no such task."""
     limbs: Mapping[str, Limb] = dataclasses.field(default_factory=dict)
     """Limbs that scenarios can scale, by name; the one called `torso` is the trunk."""

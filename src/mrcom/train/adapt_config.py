@@ -4,12 +4,13 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
+from mrcom.agents.planning import PLANNERS
 from mrcom.behaviour.actor_critic import ActorCriticConfig
 from mrcom.behaviour.sac import SACConfig
 from mrcom.core.errors import ConfigError, check_least, unknown
 from mrcom.train.adapt_ppo import PolicyOptimisation
 
-RESERVED = ("random", "expert", "behaviour", "planning")
+RESERVED = ("random", "expert", "behaviour", *PLANNERS)
 """What scores call policies that are no adaptation."""
 
 

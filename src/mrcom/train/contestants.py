@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from mrcom.agents.agent import AgentPolicy, WorldModelAgent
 from mrcom.agents.disturbed import DisturbedPolicy
-from mrcom.agents.planning import PlanningPolicy, described, planning_of
+from mrcom.agents.planning import ORACLE, PlanningPolicy, described, planning_of
+from mrcom.behaviour.observed_reward import observed_reward
 from mrcom.core.errors import CheckpointError, ConfigError
 from mrcom.core.rng import named_keys, root_key
-from mrcom.core.types import Masks, Prompt
+from mrcom.core.types import Masks
 from mrcom.models.latent_error import LatentError
 from mrcom.models.world_model import AbstractLatentModel
 from mrcom.scenarios.scenario import Scenario
@@ -88,30 +89,36 @@ def with_latent_error(
     return disturbed
 
 
-def planner(run: Run, *, seed: int) -> Contestant:
+def planner(run: Run, name: str, *, seed: int) -> Contestant:
     """The run's frozen model and a planner; nothing is learnt, and no policy is asked.
 
     Raises:
         ConfigError: the method does not say how to plan.
     """
-    chosen = described(planning_of(run.agent))
+    chosen = described(planning_of(run.agent), oracle=name == ORACLE)
 
     def plan(rows: tuple[Scenario, ...], masks: Masks) -> PlanningPolicy:
-        return planning_policy(run, masks, prompts_of_rows(run, rows), seed=seed)
+        return planning_policy(run, name, rows, masks, seed=seed)
 
     return Contestant(plan, 0, run.counters.updates, chosen)
 
 
-def planning_policy(run: Run, masks: Masks, prompt: Prompt, *, seed: int) -> PlanningPolicy:
+def planning_policy(
+    run: Run, name: str, rows: Sequence[Scenario], masks: Masks, *, seed: int
+) -> PlanningPolicy:
     """How a run acts by planning.
 
     Args:
+        name: one of `agents.planning.PLANNERS`.
+        rows: the scenario of each row.
         masks: of each row.
-        prompt: of each row.
         seed: of the candidates and of the dreams that compare them.
 
     Raises:
-        ConfigError: the method does not say how to plan.
+        ConfigError: the method does not say how to plan, or the true reward of a row is no function
+            of what is observed.
     """
-    key = named_keys(root_key(seed), "planning").planning
-    return PlanningPolicy(run.agent, run.state, masks, prompt, planning_of(run.agent), key=key)
+    planning = planning_of(run.agent)
+    oracle = observed_reward(rows) if name == ORACLE else None
+    prompt, key = prompts_of_rows(run, rows), named_keys(root_key(seed), "planning").planning
+    return PlanningPolicy(run.agent, run.state, masks, prompt, planning, oracle, key=key)

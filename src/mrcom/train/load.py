@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mrcom.agents.agent import AgentPolicy, dreaming
+from mrcom.agents.planning import PLANNERS
 from mrcom.behaviour.dream_env import DreamEnv, DreamEnvConfig
 from mrcom.core.errors import ConfigError, unknown
 from mrcom.core.rng import named_keys, root_key
@@ -96,7 +97,8 @@ class LoadedRun:
             scenarios: in the order of the environment's.
             name: `behaviour` for what was learnt in training; a name that `mrcom adapt` gave,
                 such as `adapted`, for a policy of each target; `planning` for the frozen model and
-                a planner, where the method has one. That is slow: every step is a new search.
+                a planner, where the method has one, and `planning-oracle` for the same with true
+                rewards. Both are slow: every step is a new search.
             seed: sample actions with it; by default act by the mode. A planner searches with it,
                 by default with the run's.
 
@@ -106,10 +108,9 @@ class LoadedRun:
         run, chosen = self.run, self.targets if scenarios is None else tuple(scenarios)
         worlds = worlds_of(run.config, chosen)
         policy: Policy
-        if name == "planning":
-            prompt = prompts_of_rows(run, chosen)
+        if name in PLANNERS:
             seed = run.config.seed if seed is None else seed
-            policy = planning_policy(run, worlds.masks, prompt, seed=seed)
+            policy = planning_policy(run, name, chosen, worlds.masks, seed=seed)
         elif name != "behaviour":
             if name not in adapted_names(run):
                 raise unknown("policy", name, ("behaviour", *adapted_names(run)))

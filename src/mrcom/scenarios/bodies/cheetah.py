@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mrcom.scenarios.embodiment import Attachment, Camera, Embodiment, Limb, Physics
+from mrcom.scenarios.rewards import Values
 
 XML = """
 <mujoco model="cheetah">
@@ -87,7 +88,7 @@ LIMBS = {
 }
 
 
-def speed(physics: Physics) -> Float[np.ndarray, " N"]:
+def speed(physics: Physics) -> Values:
     """Horizontal speed of the whole body's centre of mass [m/s]."""
     return physics.sensor("com_velocity")[:, 0]
 
@@ -98,7 +99,7 @@ def observe(physics: Physics, out: Float[np.ndarray, "N O"]) -> None:
     out[:, 8:17] = physics.field("qvel")
 
 
-def reward(physics: Physics, move: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
+def reward(physics: Physics, move: Values) -> Values:
     """How well the target speed is met, whatever the posture."""
     return move
 

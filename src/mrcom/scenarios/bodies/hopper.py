@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mrcom.scenarios.embodiment import Attachment, Camera, Embodiment, Limb, Physics
+from mrcom.scenarios.rewards import Values
 
 XML = """
 <mujoco model="hopper">
@@ -82,12 +83,12 @@ STAND_HEIGHT = (0.6, 2.0)
 """Heights of the torso over the foot that count as standing [m]."""
 
 
-def height(physics: Physics) -> Float[np.ndarray, " N"]:
+def height(physics: Physics) -> Values:
     """Height of the torso's centre of mass over the foot's [m]."""
     return physics.of_body("xipos", "torso")[:, 2] - physics.of_body("xipos", "foot")[:, 2]
 
 
-def speed(physics: Physics) -> Float[np.ndarray, " N"]:
+def speed(physics: Physics) -> Values:
     """Horizontal speed of the whole body's centre of mass [m/s]."""
     return physics.sensor("com_velocity")[:, 0]
 
@@ -101,19 +102,19 @@ def observe(physics: Physics, out: Float[np.ndarray, "N O"]) -> None:
     np.log1p(out[:, 13:15], out=out[:, 13:15])
 
 
-def standing(physics: Physics) -> Float[np.ndarray, " N"]:
+def standing(physics: Physics) -> Values:
     """1 where the torso is at a standing height, else 0."""
     low, high = STAND_HEIGHT
     over = height(physics)
-    return ((low <= over) & (over <= high)).astype(np.float64)
+    return ((low <= over) & (over <= high)).astype(over.dtype)
 
 
-def reward(physics: Physics, move: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
+def reward(physics: Physics, move: Values) -> Values:
     """How well the target speed is met, while standing."""
     return standing(physics) * move
 
 
-def stand(physics: Physics) -> Float[np.ndarray, " N"]:
+def stand(physics: Physics) -> Values:
     """Standing, a little better with small controls."""
     control = physics.field("ctrl")
     small = np.where(np.abs(control) < 1, 1 - control**2, 0.0).mean(1)

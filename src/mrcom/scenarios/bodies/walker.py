@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mrcom.scenarios.embodiment import Attachment, Camera, Embodiment, Limb, Physics
-from mrcom.scenarios.rewards import above
+from mrcom.scenarios.rewards import Values, above
 
 _LEG = """
       <body name="{side}_thigh" pos="0 {y} -0.3">
@@ -81,17 +81,17 @@ STAND_HEIGHT = 1.2
 """Height of the torso that counts as standing [m]."""
 
 
-def height(physics: Physics) -> Float[np.ndarray, " N"]:
+def height(physics: Physics) -> Values:
     """Height of the torso's centre [m]."""
     return physics.of_body("xpos", "torso")[:, 2]
 
 
-def upright(physics: Physics) -> Float[np.ndarray, " N"]:
+def upright(physics: Physics) -> Values:
     """Cosine of the torso's tilt."""
     return physics.of_body("xmat", "torso")[:, 8]
 
 
-def speed(physics: Physics) -> Float[np.ndarray, " N"]:
+def speed(physics: Physics) -> Values:
     """Horizontal speed of the whole body's centre of mass [m/s]."""
     return physics.sensor("com_velocity")[:, 0]
 
@@ -105,13 +105,13 @@ def observe(physics: Physics, out: Float[np.ndarray, "N O"]) -> None:
     out[:, 15:24] = physics.field("qvel")
 
 
-def stand(physics: Physics) -> Float[np.ndarray, " N"]:
+def stand(physics: Physics) -> Values:
     """Three parts height, one part upright."""
     tall = above(height(physics), STAND_HEIGHT, STAND_HEIGHT / 2)
     return (3 * tall + (1 + upright(physics)) / 2) / 4
 
 
-def reward(physics: Physics, move: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
+def reward(physics: Physics, move: Values) -> Values:
     """Standing, times one part for itself and five for how well the target speed is met."""
     return stand(physics) * (5 * move + 1) / 6
 
