@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from mrcom.behaviour.steps import SMALL, adam, descend, joined, start_moments
+from mrcom.core.errors import ConfigError
 from mrcom.core.rng import root_key
 
 
@@ -54,3 +55,8 @@ def test_without_a_longest_gradient_none_is_shortened():
     params = tensors((5,))
     ours = stepped(adam(0.1), params)
     np.testing.assert_array_equal(ours["0"], stepped(optax.adam(0.1), params)["0"])
+
+
+def test_gradients_of_no_length_are_refused():
+    with pytest.raises(ConfigError, match="max_norm=0.0 must be above 0"):
+        adam(1e-3, max_norm=0.0)

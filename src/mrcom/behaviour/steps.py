@@ -8,6 +8,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
+from mrcom.core.errors import ConfigError
 from mrcom.core.types import Number
 
 Params = TypeVar("Params")
@@ -42,7 +43,13 @@ def joined(each: optax.GradientTransformation) -> optax.GradientTransformation:
 def adam(
     rate: optax.ScalarOrSchedule, *, eps: float = 1e-8, max_norm: Number | None = None
 ) -> optax.GradientTransformation:
-    """Adam, of gradients that are shortened to the length `max_norm` first, if there is one."""
+    """Adam, of gradients that are shortened to the length `max_norm` first, if there is one.
+
+    Raises:
+        ConfigError: that length is not above 0: nothing would be learnt.
+    """
+    if max_norm is not None and not max_norm > 0:
+        raise ConfigError(f"max_norm={max_norm} must be above 0; leave it as it is.")
     each = optax.adam(rate, eps=eps)
     if max_norm is not None:
         each = optax.chain(optax.clip_by_global_norm(max_norm), each)

@@ -70,6 +70,23 @@ def check_least(config: Any, least: int, *names: str) -> None:
             )
 
 
+def check_multiple(what: str, value: int, of: int) -> None:
+    """Nothing, where a value is a positive multiple of another.
+
+    Args:
+        what: names both and says that one must be a multiple; the message begins so.
+        value: the value.
+        of: the other.
+
+    Raises:
+        ConfigError: it is none; the message has the nearest.
+    """
+    if value < 1 or value % of:
+        below = value // of * of
+        near = " and ".join(str(n) for n in (below, below + of) if n > 0) or str(of)
+        raise ConfigError(f"{what}; the nearest: {near}.")
+
+
 def check_shares(config: Any, *names: str) -> None:
     """Nothing, where these values of a configuration lie in [0, 1].
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from mrcom.core.errors import ConfigError
+from mrcom.core.errors import check_multiple
 from mrcom.core.rng import named_keys
 from mrcom.nn.mlp import MLP, Linear, RMSNorm
 
@@ -26,12 +26,8 @@ class BandedAttention(eqx.Module):
     """Added to the scores, by age: 0 is the step itself."""
 
     def __init__(self, width: int, heads: int, band: int, *, key: PRNGKeyArray):
-        if width % heads:
-            below = width - width % heads
-            raise ConfigError(
-                f"An attention width of {width} must be a multiple of its {heads} heads; the "
-                f"nearest are {below} and {below + heads}."
-            )
+        what = f"An attention width of {width} must be a multiple of its {heads} heads"
+        check_multiple(what, width, heads)
         keys = named_keys(key, "project", "out")
         self.project = Linear(width, 3 * width, key=keys.project)
         self.out = Linear(width, width, key=keys.out)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from mrcom.core.errors import ConfigError
+from mrcom.core.errors import check_multiple
 from mrcom.core.rng import named_keys
 from mrcom.nn.mlp import Blocks, LayerKind, LayerNorm, Linear, RMSNorm
 
@@ -75,12 +75,7 @@ class BlockGRU(eqx.Module):
         Raises:
             ConfigError: the memory cannot be divided into so many groups.
         """
-        if deter % groups:
-            low = deter // groups * groups
-            raise ConfigError(
-                f"deter={deter} must be a multiple of groups={groups}; the nearest are "
-                f"{low} and {low + groups}."
-            )
+        check_multiple(f"deter={deter} must be a multiple of groups={groups}", deter, groups)
         keys = named_keys(key, "memory", "sample", "action", "hidden", "gates")
         self.memory = Blocks(deter, hidden, 1, key=keys.memory, kind=kind)
         self.sample = Blocks(stoch, hidden, 1, key=keys.sample, kind=kind)
