@@ -12,7 +12,7 @@ from mrcom.cli.main import main
 from mrcom.cli.train import Train, config_of
 from mrcom.core.errors import ConfigError
 from mrcom.core.rng import root_key
-from mrcom.theory import diagnosis
+from mrcom.theory import diagnosis, estimate
 from mrcom.theory.bound import generalisation_bound
 from mrcom.theory.diagnosis import Amount, amount_within
 from mrcom.theory.estimate import diagnose
@@ -28,8 +28,9 @@ LITTLE = Amount(windows=2, horizon=10, probed=4, probe_steps=8)
 def untrained(tmp_path_factory):
     """Makes a run of a method that has learnt nothing, in the smallest size."""
 
-    def make(method: str) -> Run:
-        config = config_of(Train(method=method, budget="debug", bodies=("hopper",), prompt="none"))
+    def make(method: str, **given: str) -> Run:
+        given = {"budget": "debug", "bodies": ("hopper",), "prompt": "none"} | given
+        config = config_of(Train(method=method, **given))
         run = begin(config, create_run(tmp_path_factory.mktemp("runs") / "run", config))
         run.state = run.agent.init(root_key(0))
         return run
@@ -128,6 +129,25 @@ def test_a_method_without_a_world_model_is_refused_in_one_line(untrained, opened
     assert main(opened(untrained("sac"))) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "has no world model to diagnose" in said
+
+
+@pytest.mark.slow
+def test_a_run_that_sees_pictures_beside_observations_is_diagnosed(untrained, opened, capsys):
+    run = untrained("mrcom", inputs="both")
+    assert main([*opened(run), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["missing"] == []
+    assert [probe["label"] for probe in found["context"]] == list(LABELS)
+    assert np.isfinite([one["eps_t"] for one in found["scenarios"]]).all()
+
+
+def test_a_run_that_sees_pictures_alone_is_refused_in_one_line(
+    untrained, opened, monkeypatch, capsys
+):
+    monkeypatch.setattr(estimate, "held_out", lambda *_: pytest.fail("something was computed"))
+    assert main(opened(untrained("mrcom", inputs="images"))) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "inputs='images' shows no observation" in said
 
 
 def test_the_amount_fits_short_trajectories():

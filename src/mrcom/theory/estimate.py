@@ -46,8 +46,14 @@ def diagnose(run: Run, agent: WorldModelAgent, budget: Budget, amount: Amount) -
     """Estimates in the held-out scenarios of a run.
 
     Raises:
-        ConfigError: trajectories of that budget are too short for the horizon.
+        ConfigError: trajectories of that budget are too short for the horizon, or the run sees
+            pictures alone.
     """
+    if run.config.inputs == "images":
+        raise ConfigError(
+            "inputs='images' shows no observation whose prediction could be judged; a run with "
+            "inputs='both' or 'vectors' can be diagnosed."
+        )
     longest = budget.evaluation_steps - 2
     if not 1 <= amount.horizon <= longest:
         raise ConfigError(

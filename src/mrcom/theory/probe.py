@@ -77,7 +77,7 @@ def probe_context(
     simulator = Simulator(worlds.scenarios, layout=worlds.layout)
     steps = rollout(simulator, policy, num_steps=num_steps, seed=seed)
     view = LatentView(agent, run.state, worlds.masks, prompt)
-    _, memory = view.follow(steps.obs, steps.action, steps.reward)
+    _, memory = view.follow(steps.obs, steps.action, steps.reward, steps.image)
     at = np.linspace(num_steps // 2, num_steps, KEPT).astype(int)
     states = jax.tree.map(lambda leaf: leaf[:, at], view.states(memory))
     context = context_of(agent.model(run.state), states)
