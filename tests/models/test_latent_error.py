@@ -78,6 +78,20 @@ def test_an_error_of_one_step_is_in_its_sample_and_in_what_follows_from_it(name)
     assert np.all(apart[1][:now] == 0) and apart[1][now] > 0
 
 
+def test_expected_states_have_the_error_too():
+    model, drift = model_of("contextual"), 2.0
+    plain = observe(model, None)
+    shift = jnp.full((*plain.feature.shape[:2], model.num_sampled), drift)
+    wrong = observe(model, shift)
+    stoch, deter, aux = model.config.split(wrong.expected)
+    np.testing.assert_allclose(stoch - model.config.split(plain.expected)[0], drift, atol=1e-6)
+    np.testing.assert_array_equal(deter, wrong.deter)
+    np.testing.assert_allclose(aux - wrong.aux_posterior.mean, drift, atol=1e-6)
+    # Where no sample is drawn, expected states are those that the model goes on from.
+    drawn = eqx.filter_jit(lambda m: m.filter(BATCH, None, shift))(model)
+    np.testing.assert_allclose(drawn.expected, drawn.feature, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_acting_adds_the_error_where_learning_does(name):
     model = model_of(name)

@@ -110,7 +110,7 @@ class ContextualModel(AbstractLatentModel):
     def filter(self, batch: Batch, noise: Noise | None, error: Shift = None) -> Posterior:
         """`observe` with given draws; without any, means instead of samples."""
         window = self.config.context.window
-        errors = self.config.shares(error)
+        noise, errors = noise or Noise(None, None), self.config.shares(error)
         obs = self._seen(batch.obs * batch.obs_mask[:, None], batch.body, batch.image)
         action = self.config.indexed(batch.action * batch.act_mask[:, None])
         action = self.bodies.action(action, batch.body)
@@ -118,13 +118,12 @@ class ContextualModel(AbstractLatentModel):
         contexts = contexts[:, window - 1 :]  # C_t of the trained steps, and of the one after
         before, obs, action = contexts[:, :-1], obs[:, window:], action[:, window:]
         stoch_prior, stoch_posterior, reference = self.dynamics.stochs(before, action, obs)
-        stoch = stoch_posterior.sample(None if noise is None else noise.stoch)
-        stoch = disturbed(stoch, errors.stoch)
+        stoch = disturbed(stoch_posterior.sample(noise.stoch), errors.stoch)
         deter, aux, aux_prior, aux_posterior = self.dynamics.through_time(
             before,
             obs,
             jnp.concatenate([stoch, action], axis=-1),
-            None if noise is None else noise.aux,
+            noise.aux,
             errors.aux,
         )
         return Posterior(
@@ -137,6 +136,7 @@ class ContextualModel(AbstractLatentModel):
             aux_prior=aux_prior,
             aux_posterior=aux_posterior,
             reference=reference,
+            error=errors,
             action=action,
             memory=memory,
             obs_mask=batch.obs_mask,

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from mrcom.core.errors import ConfigError, check_least, unknown
 from mrcom.models.context import ContextConfig, Memory
+from mrcom.models.latent_error import disturbed
 from mrcom.models.pixels import PixelsConfig
 from mrcom.nn.distributions import Normal
 
@@ -192,6 +193,13 @@ class Statistics(eqx.Module):
     """Decoded reward, if it entered the context."""
 
 
+class Noise(eqx.Module):
+    """Standard normal draws behind the samples of one or many steps, or errors of these."""
+
+    stoch: Float[Array, "*B U"] | None
+    aux: Float[Array, "*B X"] | None
+
+
 class Posterior(eqx.Module):
     """What the model made of the T trained steps of B windows."""
 
@@ -206,6 +214,8 @@ class Posterior(eqx.Module):
     aux_posterior: Normal
     reference: Normal | None
     """Second prior of `stoch`, where that part exists."""
+    error: Noise
+    """What was added to the samples, if anything was."""
     action: Float[Array, "B T _"]
     """As used: masked, shifted where `action_index` says so, and after the stem if there is one."""
     memory: Memory
@@ -221,13 +231,7 @@ class Posterior(eqx.Module):
 
     @property
     def expected(self) -> Float[Array, "B T F"]:
-        """The same with the posteriors' means in place of the samples drawn from them."""
-        means = self.stoch_posterior.mean, self.deter, self.aux_posterior.mean
-        return jnp.concatenate(means, axis=-1)
-
-
-class Noise(eqx.Module):
-    """Standard normal draws behind the samples of one or many steps, or errors of these."""
-
-    stoch: Float[Array, "*B U"] | None
-    aux: Float[Array, "*B X"] | None
+        """The same with the posteriors' means, and the errors, in place of the samples."""
+        stoch = disturbed(self.stoch_posterior.mean, self.error.stoch)
+        aux = disturbed(self.aux_posterior.mean, self.error.aux)
+        return jnp.concatenate([stoch, self.deter, aux], axis=-1)
