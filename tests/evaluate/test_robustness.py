@@ -177,8 +177,33 @@ def test_finished_cells_are_read_again_and_not_measured_again(measured, tmp_path
 
 def test_another_budget_seed_or_policy_is_another_cell(measured):
     cells, _ = measured
-    for change in ({"budget": "tiny"}, {"evaluation_seed": 9}, {"updates": 8}, {"degree": 2.0}):
+    for change in ({"budget": "tiny"}, {"evaluation_seed": 9}, {"updates": 8}, {"degree": 2.0},
+                   {"env_steps": 9}, {"settings": "model finetune"}):  # fmt: skip
         assert dataclasses.replace(cells[-1], **change).key != cells[-1].key
+
+
+def test_a_policy_that_was_found_otherwise_is_measured_again(measured):
+    cells, _ = measured
+    study = study_of("gravity")
+    before = study.policies["behaviour"]
+    for change in ({"env_steps": 9}, {"settings": "model finetune"}, {"updates": 8}):
+        other = {"behaviour": dataclasses.replace(before, **change)}
+        found = list(dataclasses.replace(study, policies=other).cells(cells))
+        assert {cell.policy for cell in found} == {"behaviour"} and len(found) == 5
+        assert all(getattr(c, name) == value for c in found for name, value in change.items())
+
+
+def test_a_file_that_does_not_say_how_policies_were_found_is_refused(measured, tmp_path):
+    cells, _ = measured
+    file = tmp_path / "robustness.jsonl"
+    append_record(file, cells[0])
+    old = json.loads(file.read_text())
+    del old["settings"], old["env_steps"]
+    file.write_text(json.dumps(old) + "\n")
+    with pytest.raises(
+        RunFolderError, match=r"another version's.*'env_steps'.* move the file away"
+    ):
+        read_records(file, Cell)
 
 
 def test_a_damaged_line_is_named(tmp_path):

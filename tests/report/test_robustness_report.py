@@ -12,7 +12,7 @@ from mrcom.report.table import to_text
 
 def cell(kind, degree, policy="behaviour", score=(40.0, 60.0), exact=()):
     returns = (tuple(10 * value for value in score), (1.0, 1.0))
-    given = (kind, degree, "times", policy, 0, 0, "debug", 5, ("a", "b"))
+    given = (kind, degree, "times", policy, 0, 0, "debug", 5, 0, "", ("a", "b"))
     return Cell(*given, returns=returns, normalised=(score, (None, None)), exact=exact)
 
 

@@ -140,7 +140,11 @@ class Cell:
     """Of the episodes, and of everything random that is done to them."""
     budget: str
     updates: int
-    """Gradient steps of what acted: another number is another policy."""
+    """Gradient steps of what acted: with another number it is another policy; likewise below."""
+    env_steps: int
+    """Real control steps that it took in each target before."""
+    settings: str
+    """How it was found, where that differs from what is usual."""
     targets: tuple[str, ...]
     """Hashes of the undisturbed targets."""
     returns: tuple[tuple[float, ...], ...]
@@ -155,7 +159,7 @@ class Cell:
         """What makes two cells the same measurement."""
         return (
             self.perturbation, self.degree, self.policy, self.seed, self.evaluation_seed,
-            self.budget, self.updates, self.targets,
+            self.budget, self.updates, self.env_steps, self.settings, self.targets,
         )  # fmt: skip
 
 
@@ -205,15 +209,16 @@ class Study:
 
     def _empty(self, kind: str, degree: float, name: str) -> Cell:
         trial = self.trial
-        updates = self.policies[name].updates if name in self.policies else 0
+        one = self.policies.get(name)
+        acting = (0, 0, "") if one is None else (one.updates, one.env_steps, one.settings)
         unit = self.perturbations[kind].unit if kind != UNDISTURBED else ""
         targets = tuple(scenario.hash for scenario in trial.scenarios)
-        given = self.run_seed, trial.seed, trial.budget.name, updates, targets
+        given = self.run_seed, trial.seed, trial.budget.name, *acting, targets
         cell = Cell(kind, degree, unit, name, *given, returns=(), normalised=())
         if kind == UNDISTURBED:
             return cell
-        one = self.perturbations[kind]
-        exact = tuple(one.exact(one.scenario(target, degree)) for target in trial.scenarios)
+        way = self.perturbations[kind]
+        exact = tuple(way.exact(way.scenario(target, degree)) for target in trial.scenarios)
         return dataclasses.replace(cell, exact=exact if any(exact) else ())
 
     def _returns(self, cell: Cell, bar: Bar) -> Float[np.ndarray, "N E"]:

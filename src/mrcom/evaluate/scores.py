@@ -112,7 +112,8 @@ def read_records(path: pathlib.Path, kind: type[R]) -> list[R]:
     A torn last line, as an interruption leaves it, is left out.
 
     Raises:
-        RunFolderError: a line is damaged; the message has its number.
+        RunFolderError: a line is damaged, or has not the fields of `kind`, as another version may
+            have written it; the message has its number.
     """
     if not path.is_file():
         return []
@@ -122,7 +123,8 @@ def read_records(path: pathlib.Path, kind: type[R]) -> list[R]:
             record: Any = from_json(kind, json.loads(line))
         except (ValueError, ConfigError, AttributeError, TypeError) as error:
             raise RunFolderError(
-                f"{path}, line {number} is damaged: {error}. Delete the line."
+                f"{path}, line {number} is damaged, or another version's: "
+                f"{str(error).rstrip('.')}. Delete the line, or move the file away."
             ) from error
         latest[record.key] = record
     return list(latest.values())
