@@ -7,11 +7,11 @@ import pytest
 from mrcom.cli.main import main, parse
 from mrcom.cli.train import config_of
 from mrcom.core.config import from_json, to_json
-from mrcom.core.errors import ConfigError
+from mrcom.core.errors import CheckpointError, ConfigError
 from mrcom.train.checkpoint import Checkpoints
 from mrcom.train.log import Counters
-from mrcom.train.run import agent_of
-from mrcom.train.run_folder import create_run
+from mrcom.train.run import agent_of, open_trained
+from mrcom.train.run_folder import RunFolder, create_run
 from mrcom.train.settings import RunConfig, training_worlds
 
 DEBUG = ["train", "--budget", "debug", "--bodies", "cheetah", "--prompt", "none"]
@@ -98,20 +98,37 @@ def test_a_setting_that_is_given_twice_is_refused(capsys, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_size_that_meant_something_else_is_refused_naming_what(capsys, tmp_path):
-    config = config_of(parse(DEBUG))
-    folder = create_run(tmp_path / "run", config)
-    agent = to_json(agent_of(config, training_worlds(config)).config)
-    agent["model"]["units"] += 1
+def saved(path, config, agent) -> RunFolder:
+    """A run with a checkpoint that holds nothing but what is written beside its arrays."""
+    folder = create_run(path, config)
     checkpoints = Checkpoints(folder.checkpoints)
     meta = {"config": config, "agent": agent, "counters": Counters(), "phase": 0, "log_position": 0}
     checkpoints.save(0, {}, meta=meta)
     checkpoints.close()
+    return folder
+
+
+def test_a_size_that_meant_something_else_is_refused_naming_what(capsys, tmp_path):
+    config = config_of(parse(DEBUG))
+    agent = to_json(agent_of(config, training_worlds(config)).config)
+    agent["model"]["units"] += 1
+    folder = saved(tmp_path / "run", config, agent)
     assert main(["evaluate", str(folder.path)]) == 2
     assert "whose size 'debug' has model.units=17, not 16" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("kind", ["jvp", "spectral"])
+def test_a_checkpoint_older_than_iterations_is_refused_only_where_they_count(tmp_path, kind):
+    config = config_of(parse([*DEBUG, "--jacobian", "1", "--jacobian-kind", kind]))
+    agent = to_json(agent_of(config, training_worlds(config)).config)
+    del agent["jacobian"]["iterations"]
+    said = "jacobian.iterations=None, not 10" if kind == "spectral" else "is absent there"
+    with pytest.raises(CheckpointError, match=said):
+        open_trained(saved(tmp_path / "run", config, agent))
+
+
 def test_how_the_jacobian_is_measured_can_be_set_and_a_latent_error_has_its_own_option():
     assert agent_with("jacobian.probes=7").config.jacobian.probes == 7
+    assert agent_with("jacobian.iterations=7").config.jacobian.iterations == 7
     with pytest.raises(ConfigError, match="give --latent-error"):
         agent_with("latent_error.drift=(0.1, 0.1)")

