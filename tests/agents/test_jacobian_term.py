@@ -170,6 +170,32 @@ def test_a_jacobian_of_a_part_that_was_taken_out_is_refused():
     assert build("aux").config.jacobian.blocks == ("aux",)
     with pytest.raises(ConfigError, match="'deter'"):
         build("deter")
+    with pytest.raises(ConfigError, match=r"Unknown .* 'dreamt_context'"):
+        build("dreamt_context")
+
+
+@pytest.mark.parametrize("blocks", [("stoch",), ()])
+def test_a_jacobian_that_is_0_whatever_is_learnt_is_refused_with_the_reason(blocks):
+    parts = () if blocks else ("deter", "aux")
+    method = with_jacobian(without(method_named("mrcom"), *parts), 0.1)
+    with pytest.raises(ConfigError, match=r"about .*stoch.* is 0 .* alone tell .* Add 'deter' or"):
+        build_agent(
+            method, "debug", layout=worlds.LAYOUT, num_scenarios=6,
+            jacobian=JacobianConfig(blocks=blocks),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("given", [{"jacobian": JacobianConfig(kind="vjp")},
+                                   {"settings": ("jacobian.kind=vjp",)}])  # fmt: skip
+@pytest.mark.parametrize("name", [*NAMES, "cadm", "sac"])
+def test_settings_of_a_jacobian_that_is_not_taken_are_refused(name, given):
+    said = (
+        r"jacobian.kind='vjp' is about: give --jacobian WEIGHT, or leave it out"
+        if name in NAMES
+        else r"no latent dynamics.*mrcom, dreamer or mamba"
+    )
+    with pytest.raises(ConfigError, match=said):
+        build_agent(method_named(name), "debug", layout=worlds.LAYOUT, num_scenarios=6, **given)
 
 
 @pytest.mark.parametrize("name", ["cadm", "cadm-vanilla", "sac", "sac-told"])

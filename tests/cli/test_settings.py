@@ -17,8 +17,8 @@ from mrcom.train.settings import RunConfig, training_worlds
 DEBUG = ["train", "--budget", "debug", "--bodies", "cheetah", "--prompt", "none"]
 
 
-def agent_with(*settings: str):
-    config = config_of(parse([*DEBUG, "--set", *settings]))
+def agent_with(*settings: str, options: tuple[str, ...] = ()):
+    config = config_of(parse([*DEBUG, *options, "--set", *settings]))
     assert from_json(RunConfig, to_json(config)) == config, "the folder keeps them"
     return agent_of(config, training_worlds(config))
 
@@ -91,6 +91,26 @@ def test_every_method_has_ranges(capsys, tmp_path, method, setting, said):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--jacobian-kind", "spectral"], "jacobian.kind='spectral' is about: give --jacobian"),
+        (["--set", "jacobian.share=0.5"], "jacobian.share=0.5 is about: give --jacobian WEIGHT"),
+        (["--set", "jacobian.share=0.5,1"], "jacobian.share=0.5 is about: give --jacobian WEIGHT"),
+        (["--method", "sac", "--jacobian-kind", "vjp"], "SAC has no latent dynamics"),
+        (["--method", "cadm", "--set", "jacobian.share=0.5"], "CaDM has no latent dynamics"),
+        (["--jacobian", "1", "--without", "deter", "aux"], "Add 'deter' or 'aux'"),
+    ],
+)
+def test_what_would_do_nothing_to_a_jacobian_is_refused_in_one_line(
+    capsys, tmp_path, options, said
+):
+    assert main([*DEBUG, "--run-dir", str(tmp_path / "run"), *options]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and said in err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_setting_that_is_given_twice_is_refused(capsys, tmp_path):
     twice = ["learning_rate=1e-4", "model.units=24", "learning_rate=2e-4"]
     assert main([*DEBUG, "--run-dir", str(tmp_path / "run"), "--set", *twice]) == 2
@@ -128,7 +148,8 @@ def test_a_checkpoint_older_than_iterations_is_refused_only_where_they_count(tmp
 
 
 def test_how_the_jacobian_is_measured_can_be_set_and_a_latent_error_has_its_own_option():
-    assert agent_with("jacobian.probes=7").config.jacobian.probes == 7
-    assert agent_with("jacobian.iterations=7").config.jacobian.iterations == 7
+    taken = {"options": ("--jacobian", "0.1")}
+    assert agent_with("jacobian.probes=7", **taken).config.jacobian.probes == 7
+    assert agent_with("jacobian.iterations=7", **taken).config.jacobian.iterations == 7
     with pytest.raises(ConfigError, match="give --latent-error"):
         agent_with("latent_error.drift=(0.1, 0.1)")

@@ -6,7 +6,7 @@ from typing import Any
 
 from mrcom.agents import cadm, dreamer, mamba, model_free
 from mrcom.agents.agent import Agent
-from mrcom.agents.method import WEIGHTS, Method, named, with_weights
+from mrcom.agents.method import JACOBIAN, WEIGHTS, Method, named, no_dynamics, with_weights
 from mrcom.agents.modular_config import with_behaviour
 from mrcom.agents.mrcom import MRCOM, MrCom
 from mrcom.agents.mrcom_config import DREAMT_CONTEXT, SIZES
@@ -36,13 +36,13 @@ def build_agent(
     Args:
         behaviour: what learns to act: `imagination` or `sac`; by default the method's own.
         updates: that it will make in all, if known: its learning rate falls over them.
-        jacobian: how the loss term `jacobian` is measured, where the method has it.
+        jacobian: how the loss term `jacobian` is measured; the default where there is none.
         latent_error: added to what is filtered while learning.
         settings: values of the size that are others, each as `dotted.name=value`.
 
     Raises:
-        ConfigError: no such method, size, behaviour or setting, or terms or parts that the
-            method's model does not know.
+        ConfigError: no such method, size, behaviour or setting, terms or parts that the method's
+            model does not know, or settings of a term that the method has not got.
     """
     agent = named("method", method.family, BUILDERS)(
         method,
@@ -58,6 +58,10 @@ def build_agent(
     if isinstance(agent, MrCom | dreamer.Dreamer | mamba.Mamba):
         options = {"jacobian": jacobian or JacobianConfig(), "latent_error": latent_error}
         agent = dataclasses.replace(agent, config=dataclasses.replace(agent.config, **options))
+    elif jacobian not in (None, JacobianConfig()) or any(
+        text.startswith(f"{JACOBIAN}.") for text in settings
+    ):
+        raise no_dynamics(method)
     elif latent_error != NONE:
         raise ConfigError(
             f"{method.name} has no latent state that an error could be added to: leave out the "

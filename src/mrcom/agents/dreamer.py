@@ -17,7 +17,7 @@ from mrcom.agents.dreamer_config import DREAMER as DREAMER
 from mrcom.agents.dreamer_config import SIZES, DreamerConfig
 from mrcom.agents.dreamer_terms import MODEL_TERMS, TERMS, Forward, Learnt
 from mrcom.agents.latent_agent import AbstractLatentAgent
-from mrcom.agents.latent_dynamics import check_blocks
+from mrcom.agents.latent_dynamics import check_jacobian
 from mrcom.agents.method import Method, named
 from mrcom.behaviour.binned import Behaviour, imagined
 from mrcom.behaviour.policy import Actor
@@ -61,7 +61,7 @@ class Dreamer(AbstractLatentAgent):
 
     def __post_init__(self):
         self.method.check_terms(TERMS)
-        check_blocks(self.method, self.config.jacobian)
+        check_jacobian(self.method, self.config.jacobian)
         self.method.check_recurrent(DREAMER.parts)
 
     @property

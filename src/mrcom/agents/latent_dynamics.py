@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from mrcom.agents.method import Method
-from mrcom.core.errors import unknown
+from mrcom.agents.method import JACOBIAN, Method
+from mrcom.core.config import differing
+from mrcom.core.errors import ConfigError, unknown
 from mrcom.core.rng import named_keys
 from mrcom.models.world_model import AbstractLatentModel
 from mrcom.objectives.jacobian import JacobianConfig, squared_gain, taught_when
@@ -72,13 +73,19 @@ def columns_of(widths: dict[str, int], blocks: tuple[str, ...]) -> Int[np.ndarra
     return np.concatenate([places[name] for name in widths if name in blocks])
 
 
-def check_blocks(method: Method, config: JacobianConfig) -> None:
-    """Raise where the Jacobian is about a part that the method has not got.
+def check_jacobian(method: Method, config: JacobianConfig) -> None:
+    """Raise where the Jacobian is about a part, or settings about a term, that is not there.
 
     Raises:
-        ConfigError: it is; the message names the nearest.
+        ConfigError: it is; the message names the nearest part, or what the settings lack.
     """
-    known = [part for part in method.parts if part != "context"]
+    if JACOBIAN not in method.terms and (given := differing(config, JacobianConfig())):
+        said = ", ".join(f"{JACOBIAN}.{name}={values[0]!r}" for name, values in given.items())
+        raise ConfigError(
+            f"{method.name} does not take the Jacobian that {said} is about: give --jacobian "
+            f"WEIGHT, or leave it out."
+        )
+    known = [part for part in method.parts if "context" not in part]
     for name in config.blocks:
         if name not in known:
             raise unknown(f"JacobianConfig.blocks of {method.name}", name, known)

@@ -16,7 +16,7 @@ from mrcom.agents import acting
 from mrcom.agents.acting import SymlogFilter
 from mrcom.agents.agent import Metrics
 from mrcom.agents.latent_agent import AbstractLatentAgent
-from mrcom.agents.latent_dynamics import check_blocks
+from mrcom.agents.latent_dynamics import check_jacobian
 from mrcom.agents.mamba_config import GROWING, SIZES, MambaConfig
 from mrcom.agents.mamba_config import MAMBA as MAMBA
 from mrcom.agents.mamba_terms import (
@@ -78,7 +78,7 @@ class Mamba(AbstractLatentAgent):
 
     def __post_init__(self):
         self.method.check_terms((*MODEL_TERMS, *ACTOR_TERMS, "critic"))
-        check_blocks(self.method, self.config.jacobian)
+        check_jacobian(self.method, self.config.jacobian)
         self.method.check_recurrent(MAMBA.parts)
 
     @property

@@ -47,10 +47,7 @@ class Method:
         """
         for name in self.terms:
             if name == JACOBIAN and name not in known:
-                raise ConfigError(
-                    f"{self.name} has no latent dynamics whose Jacobian could be taken: leave out "
-                    f"the loss term {name!r}, or choose mrcom, dreamer or mamba."
-                )
+                raise no_dynamics(self)
             if name == IMAGE and name not in known:
                 raise ConfigError(
                     f"{self.name} sees no pictures: train it on vectors (--inputs vectors), or "
@@ -90,6 +87,14 @@ def named(kind: str, name: str, known: Mapping[str, Entry]) -> Entry:
     if name not in known:
         raise unknown(kind, name, known)
     return known[name]
+
+
+def no_dynamics(method: Method) -> ConfigError:
+    """What to say where the Jacobian is asked for, or how to take it, and there is none."""
+    return ConfigError(
+        f"{method.name} has no latent dynamics whose Jacobian could be taken: leave out "
+        f"{JACOBIAN!r} and its settings, or choose mrcom, dreamer or mamba."
+    )
 
 
 def with_jacobian(method: Method, weight: float) -> Method:

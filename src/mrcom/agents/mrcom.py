@@ -12,11 +12,13 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from mrcom.agents import acting
 from mrcom.agents.agent import Metrics
-from mrcom.agents.latent_dynamics import check_blocks, jacobian_term
+from mrcom.agents.latent_dynamics import check_jacobian, jacobian_term
+from mrcom.agents.method import JACOBIAN
 from mrcom.agents.modular_agent import AbstractModularAgent, ModularState
 from mrcom.agents.mrcom_config import DREAMT_CONTEXT, MrComConfig
 from mrcom.agents.mrcom_config import MRCOM as MRCOM
 from mrcom.behaviour.learning import BehaviourState
+from mrcom.core.errors import ConfigError
 from mrcom.core.rng import named_keys
 from mrcom.core.types import Batch
 from mrcom.models.contextual import ContextualConfig, ContextualModel, Posterior
@@ -58,7 +60,14 @@ class MrCom(AbstractModularAgent):
 
     def __post_init__(self):
         self.method.check_terms(TERMS)
-        check_blocks(self.method, self.config.jacobian)
+        check_jacobian(self.method, self.config.jacobian)
+        parts = [part for part in self.method.parts if "context" not in part]
+        about = self.config.jacobian.blocks or parts
+        if JACOBIAN in self.method.terms and not {"deter", "aux"} & set(about):
+            raise ConfigError(
+                f"The Jacobian of {self.method.name} about {', '.join(about)} is 0 whatever is "
+                f"learnt: context and action alone tell the next 'stoch'. Add 'deter' or 'aux'."
+            )
         self.config.model.check_behaviour()
 
     @property
