@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import subprocess
 import sys
 import types
 
@@ -86,6 +87,46 @@ def test_each_way_to_draw_is_said_to_be_what_it_is(monkeypatch, draws):
         assert (found[name].state, found[name].found) == ("warn", "is not installed")
         assert "apt install" in found[name].advice
         assert ("not needed" in found[name].advice) == bool(draws)
+
+
+def drawing(monkeypatch, **how):
+    """What is said of each way to draw: one that draws, one that fails or is too slow, or none."""
+
+    def asked(command, env, timeout, **_):
+        if how[env["MUJOCO_GL"]] == "slow":
+            raise subprocess.TimeoutExpired(command, timeout)
+        return types.SimpleNamespace(returncode=int(how[env["MUJOCO_GL"]] == "fails"))
+
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    monkeypatch.setattr(checks.subprocess, "run", asked)
+    monkeypatch.setattr("mrcom.simulate.render.is_installed", lambda name: how[name] != "none")
+    said = checks.guarded("pictures", checks.check_drawing)
+    assert [check.name for check in said] == ["pictures by egl", "pictures by osmesa"]
+    assert "broken" not in states(said).values()
+    return said
+
+
+def test_a_library_that_is_there_but_cannot_draw_needs_a_driver_not_itself(monkeypatch):
+    egl, osmesa = drawing(monkeypatch, egl="fails", osmesa="none")
+    assert egl.found == "is installed, but cannot draw"
+    assert egl.advice == "install a driver (apt install libegl-mesa0 libgl1-mesa-dri)"
+    assert osmesa.advice == "apt install libosmesa6"
+    _, osmesa = drawing(monkeypatch, egl="none", osmesa="fails")
+    assert "apt install --reinstall libosmesa6" in osmesa.advice
+
+
+def test_where_what_is_asked_first_cannot_draw_the_other_is_named(monkeypatch):
+    egl, osmesa = drawing(monkeypatch, egl="fails", osmesa="draws")
+    assert egl.advice.startswith("set MUJOCO_GL=osmesa, or install a driver")
+    assert (osmesa.state, osmesa.advice) == ("ok", "")
+    egl, osmesa = drawing(monkeypatch, egl="draws", osmesa="fails")
+    assert egl.state == "ok" and osmesa.advice.startswith("not needed while another draws")
+
+
+def test_a_slow_drawing_is_a_warning(monkeypatch):
+    egl, _ = drawing(monkeypatch, egl="slow", osmesa="none")
+    assert (egl.state, egl.found) == ("warn", "did not draw within 60 s")
+    assert egl.advice == "look again while less else runs here"
 
 
 def test_a_check_that_fails_is_a_finding():

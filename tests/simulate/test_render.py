@@ -112,6 +112,27 @@ def test_what_cannot_draw_is_said_in_one_line(monkeypatch):
         render.backend()
 
 
+@pytest.mark.parametrize(
+    ("installed", "said"),
+    [
+        (True, r"here \(no driver\): set MUJOCO_GL=osmesa, or install a driver \(apt install lib"),
+        (
+            False,
+            r"\): install the other way \(apt install libosmesa6\) and set MUJOCO_GL=osmesa, or",
+        ),
+    ],
+)
+def test_a_library_that_cannot_draw_names_the_other_and_a_driver(monkeypatch, installed, said):
+    def broken(*_):
+        raise RuntimeError("no driver\nand more")
+
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    monkeypatch.setattr(render, "is_installed", lambda name: installed or name == "egl")
+    monkeypatch.setattr(render.importlib, "import_module", broken)
+    with pytest.raises(ConfigError, match=said):
+        render._gl.__wrapped__()
+
+
 def test_a_picture_that_is_too_large_is_refused():
     with pytest.raises(ConfigError, match="side=641 pixels"):
         render.Renderer([Scenario("hopper")], 641)

@@ -1,6 +1,7 @@
 """What can be wrong with a machine or an installation, and what to do about it."""
 
 import dataclasses
+import functools
 import importlib
 import importlib.metadata
 import os
@@ -20,6 +21,8 @@ from mrcom.core.errors import RunFolderError
 GIB = 2**30
 # JAX, MuJoCo, compiled learners and their states; 1.8 GiB were seen at `tiny`, replay included.
 BASE_BYTES = 5 * GIB // 2
+DRAWING_S = 60
+"""Until a process that is to draw a picture is no longer waited for [s]."""
 REMAKE = "run `make clean setup` for a fresh .venv from the lock"
 
 
@@ -175,28 +178,36 @@ def check_drawing() -> list[Check]:
     """
     from mrcom.simulate.render import LIBRARIES, is_installed
 
-    checks = []
-    for name, (_, package) in LIBRARIES.items():
-        state, found, advice = "warn", "is not installed", f"apt install {package}"
-        if is_installed(name):
-            environment = os.environ | {"MUJOCO_GL": name, "PYOPENGL_PLATFORM": name}
-            asked = [sys.executable, "-c", _DRAWS]
-            done = subprocess.run(asked, env=environment, capture_output=True, timeout=60)
-            found = "is installed, but cannot draw"
-            if done.returncode == 0:
-                state, found, advice = "ok", "draws", ""
-        checks.append(Check(f"pictures by {name}", state, found, advice))
-    if any(check.state == "ok" for check in checks):
-        return [_not_needed(check) for check in checks]
-    return checks
+    checks = {name: _drawing_by(name) for name in LIBRARIES}
+    draws = [name for name, check in checks.items() if check.state == "ok"]
+    usual = os.environ.get("MUJOCO_GL") or next(filter(is_installed, LIBRARIES), "")
+    for name, check in checks.items():
+        if draws and check.state != "ok":
+            instead = f"set MUJOCO_GL={draws[0]}, or"
+            beside = "not needed while another draws; otherwise"
+            advice = f"{instead if name == usual else beside} {check.advice}"
+            checks[name] = dataclasses.replace(check, advice=advice)
+    return list(checks.values())
 
 
-def _not_needed(check: Check) -> Check:
-    """A way to draw beside one that works: what it is, and that nothing is missing without it."""
-    if check.state == "ok":
-        return check
-    advice = f"not needed while another draws; otherwise {check.advice}"
-    return dataclasses.replace(check, advice=advice)
+def _drawing_by(name: str) -> Check:
+    """Whether one way to draw is there and draws."""
+    from mrcom.simulate.render import LIBRARIES, MENDING, is_installed
+
+    finding = functools.partial(Check, f"pictures by {name}")
+    if not is_installed(name):
+        return finding("warn", "is not installed", f"apt install {LIBRARIES[name][1]}")
+    environment = os.environ | {"MUJOCO_GL": name, "PYOPENGL_PLATFORM": name}
+    asked = [sys.executable, "-c", _DRAWS]
+    try:
+        done = subprocess.run(asked, env=environment, capture_output=True, timeout=DRAWING_S)
+    except subprocess.TimeoutExpired:
+        return finding(
+            "warn", f"did not draw within {DRAWING_S} s", "look again while less else runs here"
+        )
+    if done.returncode == 0:
+        return finding("ok", "draws")
+    return finding("warn", "is installed, but cannot draw", MENDING[name])
 
 
 _DRAWS = """

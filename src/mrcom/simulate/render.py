@@ -22,6 +22,13 @@ LIBRARIES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {"egl": ("libEGL.so.1", "libegl1"), "osmesa": ("libOSMesa.so.8", "libosmesa6")}
 )
 """What can draw off screen: its shared library, and the Debian package that has it."""
+MENDING: Mapping[str, str] = MappingProxyType(
+    {
+        "egl": "install a driver (apt install libegl-mesa0 libgl1-mesa-dri)",
+        "osmesa": "install it anew (apt install --reinstall libosmesa6)",
+    }
+)
+"""What to do about one that is installed, but cannot draw."""
 
 LARGEST = 640
 """Largest side of a picture [pixels]."""
@@ -133,9 +140,11 @@ def _gl() -> Any:
     except Exception as error:  # whatever drivers, PyOpenGL and MuJoCo raise
         other = next(known for known in LIBRARIES if known != name)
         reason = (str(error).splitlines() or [type(error).__name__])[0]
+        package = LIBRARIES[other][1]
+        get = "" if is_installed(other) else f"install the other way (apt install {package}) and "
         raise ConfigError(
-            f"{name} cannot draw pictures here ({reason}). Install the other way "
-            f"(apt install {LIBRARIES[other][1]}) and set MUJOCO_GL={other}, or observe vectors."
+            f"{name} is installed, but cannot draw pictures here ({reason}): {get}set "
+            f"MUJOCO_GL={other}, or {MENDING[name]}, or observe vectors."
         ) from error
     # Python takes its modules apart before objects: at exit it would be too late.
     atexit.register(context.free)
