@@ -115,6 +115,15 @@ def test_scores_are_on_the_scale_of_the_undisturbed_target():
     assert len(found) == 5
 
 
+def test_a_body_without_expert_has_returns_and_no_score():
+    target = (Scenario("quadruped", 1.0),)
+    trial = dataclasses.replace(TRIAL, scenarios=target, inside=(True,), layout=layout_of(target))
+    found = list(study_of("gravity", trial=trial).cells([]))
+    assert [cell.returns for cell in found if cell.policy == "expert"] == [((None, None),)]
+    assert all(cell.normalised == ((None, None),) for cell in found)
+    assert np.isfinite([cell.returns for cell in found if cell.policy != "expert"]).all()
+
+
 def test_policies_without_a_latent_state_have_no_cells_of_its_errors():
     kinds = lambda latent: {
         c.perturbation for c in study_of("latent-error", latent=latent).wanted()

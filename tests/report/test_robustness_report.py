@@ -1,11 +1,14 @@
 """Robustness as a table and as curves."""
 
+import contextlib
 import dataclasses
 
+import numpy as np
 import pytest
 
 from mrcom.core.errors import ConfigError
 from mrcom.evaluate.robustness import Cell
+from mrcom.report import robustness
 from mrcom.report.robustness import draw_robustness, robustness_table
 from mrcom.report.table import to_text
 
@@ -41,6 +44,24 @@ def test_means_are_over_episodes_and_the_targets_that_have_a_score():
     assert "over 1 of 2 of them" in to_text(robustness_table(CELLS))
 
 
+def notes(expert, scores):
+    """What a table says of the scale, of an expert's returns and a policy's scores by target."""
+    reference = dataclasses.replace(CELLS[1], returns=expert)
+    return robustness_table([reference, dataclasses.replace(CELLS[2], normalised=scores)]).notes[0]
+
+
+def test_why_a_target_has_no_score_is_said_by_reason():
+    none, some = (None, None), (1.0, 2.0)
+    assert notes((some, some), (some, some)).endswith("over 2 of 2 of them.")
+    close = "over 1 of 2 of them: in 1 random actions and the expert are too close."
+    assert notes((some, some), (some, none)).endswith(close)
+    assert notes((none, none), (none, none)).endswith("over 0 of 2 of them: 2 have no expert.")
+    both = (
+        "over 0 of 2 of them: 1 have no expert, in 1 random actions and the expert are too close."
+    )
+    assert notes((none, some), (none, none)).endswith(both)
+
+
 def test_a_single_episode_has_no_interval():
     one = dataclasses.replace(CELLS[2], returns=((1.0,), (2.0,)), normalised=((3.0,), (4.0,)))
     assert robustness_table([one]).rows[0][4:] == ("1.5", "–", "3.5", "–")
@@ -61,6 +82,27 @@ def test_every_perturbation_has_a_plot(tmp_path):
     assert (tmp_path / "a.png").stat().st_size > 10_000
     none = [dataclasses.replace(c, normalised=((None, None),) * 2) for c in CELLS]
     draw_robustness(tmp_path / "b.png", none)
+
+
+@pytest.mark.parametrize("scored", [True, False])
+def test_curves_are_of_scores_or_where_there_are_none_of_returns(tmp_path, monkeypatch, scored):
+    figures, drawing = [], robustness.drawing
+
+    @contextlib.contextmanager
+    def kept(*given, **sizes):
+        with drawing(*given, **sizes) as figure:
+            yield figure
+            figures.append(figure)
+
+    monkeypatch.setattr(robustness, "drawing", kept)
+    nothing = ((None, None),) * 2
+    cells = CELLS if scored else [dataclasses.replace(c, normalised=nothing) for c in CELLS]
+    draw_robustness(tmp_path / "a.png", cells)
+    axis = figures[0].axes[0]
+    assert axis.get_ylabel() == ("normalised score" if scored else "return")
+    # Gravity x 0.5, 1 (undisturbed) and 1.5: means of both targets, or of the one with a score.
+    expected = [30.0, 50.0, 15.0] if scored else [150.5, 250.5, 75.5]
+    np.testing.assert_allclose(axis.lines[0].get_ydata(), expected)
 
 
 @pytest.mark.parametrize("cells", [[], CELLS[:2]])

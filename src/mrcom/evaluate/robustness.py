@@ -147,8 +147,8 @@ class Cell:
     """How it was found, where that differs from what is usual."""
     targets: tuple[str, ...]
     """Hashes of the undisturbed targets."""
-    returns: tuple[tuple[float, ...], ...]
-    """Of every episode in every target."""
+    returns: tuple[tuple[float | None, ...], ...]
+    """Of every episode in every target; null of an expert where the body has none."""
     normalised: tuple[tuple[float | None, ...], ...]
     """0 is random and 100 the expert in the *undisturbed* target; null where they are too close."""
     exact: tuple[str, ...] = ()
@@ -249,11 +249,11 @@ class Study:
     def _scored(self, cell: Cell, found: Mapping[tuple[Any, ...], Cell]) -> Cell:
         ends = [found.get(self._empty(UNDISTURBED, 0.0, name).key) for name in ("random", "expert")]
         if None in ends:  # of random actions themselves, before the experts are known
-            nothing = np.full(np.shape(cell.returns), np.nan)
+            nothing = np.full_like(np.array(cell.returns, float), np.nan)
             return dataclasses.replace(cell, normalised=_rows(nothing))
         # No number where a body has no expert.
         zero, hundred = (np.array(end.returns, float).mean(axis=1) for end in ends if end)
-        score = normalised_score(np.asarray(cell.returns), zero, hundred)
+        score = normalised_score(np.array(cell.returns, float), zero, hundred)
         return dataclasses.replace(cell, normalised=_rows(score))
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ def robustness_table(cells: Sequence[Cell]) -> Table:
     Raises:
         ConfigError: no cell of a policy.
     """
-    cells = _of_policies(cells)
+    scale, cells = _scale(cells), _of_policies(cells)
     order = [UNDISTURBED, *PERTURBATIONS]
     ordered = sorted(cells, key=lambda cell: (order.index(cell.perturbation), cell.degree))
     groups = []
@@ -36,7 +36,6 @@ def robustness_table(cells: Sequence[Cell]) -> Table:
         groups.append(tuple((title if n == 0 else "", *row) for n, row in enumerate(rows)))
     used = dict.fromkeys(cell.perturbation for cell in ordered)
     units = [f"{PERTURBATIONS[k].title}: {PERTURBATIONS[k].unit}" for k in used if k != UNDISTURBED]
-    scored = 0 if (values := normalised(cells[0])) is None else values.shape[1]
     num = {len(cell.returns[0]) for cell in cells}
     return Table(
         title="Returns under perturbations",
@@ -47,8 +46,7 @@ def robustness_table(cells: Sequence[Cell]) -> Table:
         groups=tuple(groups),
         notes=(
             *([f"Degrees: {'; '.join(units)}."] if units else []),
-            "Normalised: 0 random, 100 expert, both in the undisturbed targets, over "
-            f"{scored} of {len(cells[0].targets)} of them: in others the two are too close.",
+            scale,
             f"Intervals: bootstrap over {' or '.join(map(str, sorted(num)))} episodes of one run "
             f"within each of {len(cells[0].targets)} targets; they say nothing about other runs.",
         ),
@@ -59,6 +57,8 @@ def robustness_table(cells: Sequence[Cell]) -> Table:
 def draw_robustness(path: pathlib.Path, cells: Sequence[Cell]) -> None:
     """A plot for each perturbation: score against its degree, a line with its interval per policy.
 
+    Where no target has a normalised score, mean returns take its place.
+
     Raises:
         ConfigError: no cell of a policy.
         RunFolderError: the file cannot be written.
@@ -67,6 +67,8 @@ def draw_robustness(path: pathlib.Path, cells: Sequence[Cell]) -> None:
     kinds = [kind for kind in PERTURBATIONS if any(cell.perturbation == kind for cell in cells)]
     if not kinds:
         raise ConfigError("A figure of robustness needs at least one perturbation.")
+    scored = any(normalised(cell) is not None for cell in cells)
+    shown = normalised if scored else _returns
     policies = list(dict.fromkeys(cell.policy for cell in cells))
     columns = min(4, len(kinds))
     rows = -(-len(kinds) // columns)
@@ -78,15 +80,18 @@ def draw_robustness(path: pathlib.Path, cells: Sequence[Cell]) -> None:
                 continue
             for number, policy in enumerate(policies):
                 own = [c for c in cells if c.policy == policy]
-                _draw_curve(axis, kind, own, colour_of(policy, number), title_of(policy))
+                _draw_curve(axis, kind, own, shown, colour_of(policy, number), title_of(policy))
             axis.axvline(PERTURBATIONS[kind].nominal, color=GREY, linewidth=0.8, linestyle=":")
             axis.set_title(PERTURBATIONS[kind].title)
             axis.set_xlabel(PERTURBATIONS[kind].unit)
         for axis in axes[:, 0]:
-            axis.set_ylabel("normalised score")
+            axis.set_ylabel("normalised score" if scored else "return")
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.suptitle(
-            "Score under perturbations (0 random, 100 expert, undisturbed)", fontweight="bold"
+            "Score under perturbations (0 random, 100 expert, undisturbed)"
+            if scored
+            else "Return under perturbations (mean over episodes and targets)",
+            fontweight="bold",
         )
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
 
@@ -98,12 +103,39 @@ def normalised(cell: Cell) -> Float[np.ndarray, "E N"] | None:
     return values if values.size else None
 
 
-def _draw_curve(axis: Any, kind: str, cells: Sequence[Cell], colour: str, label: str) -> None:
+def _returns(cell: Cell) -> Float[np.ndarray, "E N"]:
+    return np.array(cell.returns, float).T
+
+
+def _scale(cells: Sequence[Cell]) -> str:
+    """What normalised scores are, in how many targets there are any, and why not in others."""
+    found = {(cell.perturbation, cell.policy): cell for cell in cells}
+    expert, one = found.get((UNDISTURBED, "expert")), _of_policies(cells)[0]
+    num = len(one.targets)
+    scored = 0 if (values := normalised(one)) is None else values.shape[1]
+    missing = 0 if expert is None else sum(None in row for row in expert.returns)
+    why = [f"{missing} have no expert"] if missing else []
+    if close := num - scored - missing:
+        why.append(f"in {close} random actions and the expert are too close")
+    return (
+        "Normalised: 0 random, 100 expert, both in the undisturbed targets, over "
+        f"{scored} of {num} of them{': ' if why else ''}{', '.join(why)}."
+    )
+
+
+def _draw_curve(
+    axis: Any,
+    kind: str,
+    cells: Sequence[Cell],
+    shown: Callable[[Cell], Float[np.ndarray, "E N"] | None],
+    colour: str,
+    label: str,
+) -> None:
     one = PERTURBATIONS[kind]
     points = sorted(
         (_degree(cell, one), mean(values), _interval(cell, values))
         for cell in cells
-        if cell.perturbation in (kind, UNDISTURBED) and (values := normalised(cell)) is not None
+        if cell.perturbation in (kind, UNDISTURBED) and (values := shown(cell)) is not None
     )
     degrees, scores = [p[0] for p in points], [float(p[1]) for p in points]
     axis.plot(degrees, scores, "o-", color=colour, markersize=3.5, linewidth=1.6, label=label)
@@ -130,7 +162,7 @@ def _of_policies(cells: Sequence[Cell]) -> list[Cell]:
 def _row(cell: Cell) -> tuple[str, ...]:
     degree = "–" if cell.perturbation == UNDISTURBED else f"{cell.degree:g}"
     cells = [title_of(cell.policy), ", ".join(dict.fromkeys(cell.exact)), degree]
-    for values in (np.array(cell.returns).T, normalised(cell)):
+    for values in (_returns(cell), normalised(cell)):
         if values is None:
             cells += ["–", "–"]
             continue
