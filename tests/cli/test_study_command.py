@@ -28,6 +28,10 @@ def test_a_study_is_ordered_by_seed_then_error_then_body():
         (["latent-error", "--bodies", "wlaker"], "Did you mean 'walker'?"),
         (["latent-error", "--budget", "ful"], "Known: debug, tiny"),
         (["latent-error", "--budget", "debug", "--bodies", "hopper", "hopper"], "given 2 times"),
+        (
+            ["latent-error", "--budget", "debug", "--seeds", "0", "1", "0"],
+            "seed 0 is given 2 times",
+        ),
     ],
 )
 def test_a_wrong_name_is_one_line(given, message, capsys):

@@ -60,6 +60,7 @@ def run(options: Study) -> int | None:
     from mrcom.train.latent_study import AMOUNTS
 
     check_once("body", options.bodies)
+    check_once("seed", options.seeds)
     amount = AMOUNTS[options.budget]
     wanted = cells_of(amount, options.seeds, options.bodies)
     file = options.out / "cells.jsonl"

@@ -45,8 +45,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> ConfigError:
     return ConfigError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names)}.")
 
 
-def check_once(kind: str, names: Sequence[str]) -> None:
-    """Nothing, where no name is given twice.
+def check_once(kind: str, names: Sequence[str] | Sequence[int]) -> None:
+    """Nothing, where no name or number is given twice.
 
     Raises:
         ConfigError: one is.

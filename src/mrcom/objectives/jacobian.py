@@ -1,9 +1,10 @@
 """How much a step of the latent dynamics enlarges an error of the state it starts from.
 
 All of it is about a `Step` whose rows do not know each other, so that one derivative of the whole
-batch is the derivative of every row. Each function returns a *squared gain* per row: the mean over
-all errors of length 1 (squared Frobenius norm over the number of outputs), that along one error, or
-the largest one.
+batch is the derivative of every row. Each function returns a *squared gain* per row: the squared
+Frobenius norm over the number of outputs, the gain of one error of length 1, or the largest of
+these. The mean gain of errors of length 1 is that norm over the number of inputs: the first of the
+three where there are as many inputs as outputs, as the loss term's step between features has.
 """
 
 import dataclasses

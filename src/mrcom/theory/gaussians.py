@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 from mrcom.core.generators import named_generator
 
 DRAWS = 2048
-"""Points by which a total variation is estimated, always the same: its error is at most 0.011."""
+"""Points by which a total variation is estimated, always the same: its standard error is at most
+0.011."""
 
 
 def from_unit_normal(
