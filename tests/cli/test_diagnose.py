@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -63,6 +64,7 @@ def test_estimates_are_printed_and_kept(run, opened, capsys):
                   "What the context says"):  # fmt: skip
         assert title in said
     assert "too small" in said, "every proxy is called one"
+    assert re.search(r"gap +printed +of largest +derived +of largest +at most", said)
     assert main([*opened(run), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found == json.loads((run.folder.path / "diagnose.json").read_text())
@@ -85,11 +87,15 @@ def check_scenario(one: dict, discount: float) -> None:
     assert all(0 <= x <= 1.5 for x in one["reward_rmse"])
     low, high = one["gap"]
     assert low <= one["real"] - one["dreamt"] <= high
-    for name, which in (("bound", "mean"), ("bound_of_largest", "largest")):
+    for name, which, as_printed in (
+        ("bound", "mean", True), ("bound_of_largest", "largest", True),
+        ("derived", "mean", False), ("derived_of_largest", "largest", False),
+    ):  # fmt: skip
         symbols = {s: one[s][which] for s in ("eps_s", "eps_pi", "c_t", "c_pi")}
-        given = {"largest_reward": 1.0, "discount": discount, "as_printed": True}
+        given = {"largest_reward": 1.0, "discount": discount, "as_printed": as_printed}
         exact = generalisation_bound(eps_t=one["eps_t"], **symbols, **given)
         assert one[name] == pytest.approx(exact)
+    assert one["derived"] > one["bound"]
 
 
 @pytest.mark.slow

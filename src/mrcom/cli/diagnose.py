@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from mrcom.theory.diagnosis import Diagnosis, Estimate, ScenarioEstimates
 
 
+BOUNDS = ("printed", "of largest", "derived", "of largest")
+"""Columns of the bound: of the means and of the largest estimates, in two forms."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Diagnose:
     """Estimate the errors of a run's world model and the bound they give, beside the gap."""
@@ -82,7 +86,7 @@ def tables(found: "Diagnosis") -> "list[Table]":
         ),
         Table(
             f"The bound beside the gap: discount {found.discount:g}, {amount.horizon} steps",
-            ("body", "scenario", "real", "dreamt", "gap", "bound", "bound of largest", "at most"),
+            ("body", "scenario", "real", "dreamt", "gap", *BOUNDS, "at most"),
             _groups(found, lambda one: _bound_cells(one, found.at_most)),
             (f"gap: {WORTH['gap']}", f"bound: {WORTH['bound']}"),
             text_columns=2,
@@ -135,12 +139,12 @@ def _symbol_cells(one: "ScenarioEstimates") -> tuple[str, ...]:
 
 def _bound_cells(one: "ScenarioEstimates", at_most: float) -> tuple[str, ...]:
     low, high = one.gap
+    bounds = one.bound, one.bound_of_largest, one.derived, one.derived_of_largest
     return (
         f"{one.real:.2f}",
         f"{one.dreamt:.2f}",
         f"{one.real - one.dreamt:+.2f} [{low:+.2f}, {high:+.2f}]",
-        _or_none(one.bound, "{:.3g}"),
-        _or_none(one.bound_of_largest, "{:.3g}"),
+        *(_or_none(bound, "{:.3g}") for bound in bounds),
         f"{at_most:.0f}",
     )
 

@@ -19,9 +19,10 @@ WORTH: Mapping[str, str] = {
     "deviations of the one-step error. At steps that were looked at, and of observations: the "
     "deterministic part of a state has no total variation but 0 and 1.",
     "C_pi": "likewise of the policy's mean and standard deviation.",
-    "bound": "Theorem 6 as printed, of these estimates: of their means, and of the largest found. "
-    "No guarantee, since no estimate is. Rewards lie in [0, 1], so no gap over these steps is "
-    "larger than 'at most', and a bound above it says nothing.",
+    "bound": "Theorem 6 of these estimates, of their means and of the largest found; as printed, "
+    "and as derived, which is no smaller. No guarantee, since no estimate is. Rewards lie in "
+    "[0, 1], so no gap over these steps is larger than 'at most', and a bound above it says "
+    "nothing.",
     "gap": "discounted return of the next steps, real less dreamt from the same step, mean over "
     "windows with its 95 % interval.",
     "value": "the shared value against what the next steps gave plus the value at their end, in "
@@ -79,8 +80,11 @@ class ScenarioEstimates:
     gap: Interval
     """Real less dreamt: 95 % interval."""
     bound: float | None
-    """Of the means."""
+    """As printed, of the means."""
     bound_of_largest: float | None
+    derived: float | None
+    """As derived, of the means."""
+    derived_of_largest: float | None
 
 
 @dataclasses.dataclass(frozen=True)

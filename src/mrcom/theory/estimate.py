@@ -4,6 +4,7 @@ None of these is the symbol itself: `theory.diagnosis.WORTH` says of each what i
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -122,6 +123,7 @@ def _of_scenario(
     errors, reward_rmse = _dream_errors(given, rows)
     ours, theirs = (np.asarray(one)[own] for one in (given.returns.real, given.returns.dreamt))
     rng = named_generator(given.unseen.seed, "gap", number)
+    bound = functools.partial(_bound, eps_t, symbols, discount)
     return ScenarioEstimates(
         scenario=scenario.hash,
         body=scenario.body,
@@ -137,8 +139,10 @@ def _of_scenario(
         real=float(ours.mean()),
         dreamt=float(theirs.mean()),
         gap=episode_interval(ours - theirs, rng=rng),
-        bound=_bound(eps_t, symbols, discount, "mean"),
-        bound_of_largest=_bound(eps_t, symbols, discount, "largest"),
+        bound=bound("mean", as_printed=True),
+        bound_of_largest=bound("largest", as_printed=True),
+        derived=bound("mean", as_printed=False),
+        derived_of_largest=bound("largest", as_printed=False),
     )
 
 
@@ -188,13 +192,13 @@ def _dream_errors(
 
 
 def _bound(
-    eps_t: float, symbols: Mapping[str, Estimate], discount: float, which: str
+    eps_t: float, symbols: Mapping[str, Estimate], discount: float, which: str, *, as_printed: bool
 ) -> float | None:
     """Theorem 6 of what was estimated; None where something was not."""
     if "c_t" not in symbols:
         return None
     values = {name: getattr(one, which) for name, one in symbols.items()}
-    given = {"largest_reward": 1.0, "discount": discount, "as_printed": True}
+    given = {"largest_reward": 1.0, "discount": discount, "as_printed": as_printed}
     return float(generalisation_bound(eps_t=eps_t, **values, **given))
 
 
