@@ -93,6 +93,15 @@ def test_exact_values_have_their_unit(measured):
     assert cells[-1].exact == ("14.71 m/s^2", "11.77 m/s^2")  # 1.5 x 9.81, of which 0.8
 
 
+def test_mass_and_friction_are_said_beside_their_factors():
+    exact = lambda name, body: PERTURBATIONS[name].exact(
+        PERTURBATIONS[name].scenario(Scenario(body, 1.0), 0.5)
+    )
+    assert exact("mass", "cheetah") == "7 kg"  # of 14
+    assert exact("friction", "walker") == "sliding 0.35"  # of 0.7
+    assert exact("friction", "quadruped") == "sliding 0.5 to 0.75"  # toes hold better than shins
+
+
 def test_a_policy_is_made_for_the_target_and_not_told_of_the_change(measured):
     _, seen = measured
     assert len(seen) == 5

@@ -20,13 +20,13 @@ from mrcom.models.latent_error import LatentError
 from mrcom.scenarios import images
 from mrcom.scenarios.observation import PLAIN, ObservationFunction
 from mrcom.scenarios.scenario import Scenario
+from mrcom.simulate.listing import sliding_friction, total_mass
 from mrcom.simulate.rollout import Policy, SeesPictures
 
 GRAVITY = 9.81
 """Of a scenario whose factor is 1 [m/s^2]."""
 UNDISTURBED = "none"
 """Name of the perturbation that is none: every curve's first point."""
-
 
 ChangePictures = Callable[
     [UInt8[np.ndarray, "*B S S 3"], float, np.random.Generator], UInt8[np.ndarray, "*B S S 3"]
@@ -107,11 +107,12 @@ PERTURBATIONS: Mapping[str, Perturbation] = {
     ),
     "friction": Perturbation(
         "friction", "times the target's", (0.25, 0.5, 2.0, 4.0), 1.0, _factor("friction"),
-        exact=lambda one: f"{one.friction:.4g} x default",
+        exact=lambda one: "sliding " + " to ".join(
+            dict.fromkeys(f"{ends:.3g}" for ends in sliding_friction(one))),
     ),
     "mass": Perturbation(
         "mass", "times the target's", (0.5, 0.75, 1.25, 1.5), 1.0, _factor("mass"),
-        exact=lambda one: f"{one.mass:.4g} x default",
+        exact=lambda one: f"{total_mass(one):.4g} kg",
     ),
     "latent-error": Perturbation(
         "latent error without drift", "variance", (0.1, 1.0, 5.0), 0.0,

@@ -11,6 +11,7 @@ from mrcom.simulate.compile import compile_model
 from mrcom.simulate.engine import mujoco
 
 ELLIPSOID = int(mujoco.mjtGeom.mjGEOM_ELLIPSOID)
+PLANE = int(mujoco.mjtGeom.mjGEOM_PLANE)
 
 UNITS: Mapping[str, str] = MappingProxyType(
     {
@@ -42,6 +43,24 @@ def physical_values(scenarios: Sequence[Scenario]) -> list[dict[str, Any]]:
     return [_row(scenario) for scenario in scenarios]
 
 
+def total_mass(scenario: Scenario) -> float:
+    """Of the whole body [kg]."""
+    return float(compile_model(scenario).body_mass.sum())
+
+
+def sliding_friction(scenario: Scenario) -> tuple[float, float]:
+    """Least and largest sliding coefficient of contacts with the ground, over the body's parts.
+
+    In a contact the larger coefficient of the two counts, that of the ground or that of the part.
+    """
+    model = compile_model(scenario)
+    touches = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
+    ground = model.geom_type == PLANE
+    sliding = model.geom_friction[:, 0]
+    contacts = np.maximum(sliding[touches & ~ground], sliding[ground].max(initial=0.0))
+    return float(contacts.min()), float(contacts.max())
+
+
 def _row(scenario: Scenario) -> dict[str, Any]:
     model = compile_model(scenario)
     torso = scenario.embodiment.limbs.get("torso")
@@ -56,7 +75,7 @@ def _row(scenario: Scenario) -> dict[str, Any]:
         "torso_length": None if geom is None else float(2 * geom.size[along]),
         "torso_radius": None if geom is None else float(geom.size[across]),
         "torso_mass": None if geom is None else float(model.body_mass[geom.bodyid[0]]),
-        "total_mass": float(model.body_mass.sum()),
+        "total_mass": total_mass(scenario),
         "gravity": float(np.linalg.norm(model.opt.gravity)),
         "friction": scenario.friction,
         "damping": scenario.damping,
