@@ -55,11 +55,11 @@ def test_why_a_target_has_no_score_is_said_by_reason():
     assert notes((some, some), (some, some)).endswith("over 2 of 2 of them.")
     close = "over 1 of 2 of them: in 1 random actions and the expert are too close."
     assert notes((some, some), (some, none)).endswith(close)
-    assert notes((none, none), (none, none)).endswith("over 0 of 2 of them: 2 have no expert.")
-    both = (
-        "over 0 of 2 of them: 1 have no expert, in 1 random actions and the expert are too close."
+    assert notes((none, none), (none, none)).endswith(
+        "over 0 of 2 of them: in 2 there is no expert."
     )
-    assert notes((none, some), (none, none)).endswith(both)
+    both = ": in 1 there is no expert, in 1 random actions and the expert are too close."
+    assert notes((none, some), (none, none)).endswith(f"over 0 of 2 of them{both}")
 
 
 def test_a_single_episode_has_no_interval():

@@ -114,7 +114,7 @@ def _scale(cells: Sequence[Cell]) -> str:
     num = len(one.targets)
     scored = 0 if (values := normalised(one)) is None else values.shape[1]
     missing = 0 if expert is None else sum(None in row for row in expert.returns)
-    why = [f"{missing} have no expert"] if missing else []
+    why = [f"in {missing} there is no expert"] if missing else []
     if close := num - scored - missing:
         why.append(f"in {close} random actions and the expert are too close")
     return (
