@@ -58,5 +58,5 @@ def test_without_a_longest_gradient_none_is_shortened():
 
 
 def test_gradients_of_no_length_are_refused():
-    with pytest.raises(ConfigError, match="max_norm=0.0 must be above 0"):
+    with pytest.raises(ConfigError, match=r"max_norm=0\.0 must be above 0"):
         adam(1e-3, max_norm=0.0)
