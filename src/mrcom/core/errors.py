@@ -70,6 +70,12 @@ def check_least(config: Any, least: int, *names: str) -> None:
             )
 
 
+def nearest_multiples(value: int, of: int) -> list[str]:
+    """The positive multiples of a number that lie next to a value: one or two, written out."""
+    below = value // of * of
+    return [str(n) for n in (below, below + of) if n > 0] or [str(of)]
+
+
 def check_multiple(what: str, value: int, of: int) -> None:
     """Nothing, where a value is a positive multiple of another.
 
@@ -82,9 +88,9 @@ def check_multiple(what: str, value: int, of: int) -> None:
         ConfigError: it is none; the message has the nearest.
     """
     if value < 1 or value % of:
-        below = value // of * of
-        near = " and ".join(str(n) for n in (below, below + of) if n > 0) or str(of)
-        raise ConfigError(f"{what}; the nearest: {near}.")
+        near = nearest_multiples(value, of)
+        verb = "is" if len(near) == 1 else "are"
+        raise ConfigError(f"{what}; the nearest {verb} {' and '.join(near)}.")
 
 
 def check_shares(config: Any, *names: str) -> None:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from mrcom.core.errors import check_least, check_multiple
+from mrcom.core.errors import ConfigError, check_least, nearest_multiples
 from mrcom.core.rng import named_keys
 from mrcom.nn.attention import Block
 from mrcom.nn.mlp import Linear, RMSNorm
@@ -35,8 +35,12 @@ class ContextConfig:
 
     def __post_init__(self):
         check_least(self, 1, "layers", "width", "heads", "expand")
-        what = f"ContextConfig.window={self.window} must be a multiple of layers={self.layers}"
-        check_multiple(what, self.window, self.layers)
+        if self.window < 1 or self.window % self.layers:
+            near = " and ".join(nearest_multiples(self.window, self.layers))
+            raise ConfigError(
+                f"ContextConfig.window={self.window} must be a multiple of "
+                f"layers={self.layers}; the nearest: {near}."
+            )
 
     @property
     def bands(self) -> tuple[int, ...]:
