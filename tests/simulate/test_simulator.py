@@ -103,6 +103,32 @@ def test_a_partial_reset_leaves_the_others_alone():
         np.testing.assert_array_equal(ours[kept], theirs[kept])
 
 
+def test_placed_scenarios_are_seen_and_move_as_from_there_and_the_others_stay():
+    """Twin: where a simulation has come to, another one is put."""
+    scenarios = [Scenario("walker", target_speed=1.0), *[Scenario("cheetah", target_speed=1.0)] * 2]
+    simulator = Simulator(scenarios, seed=3)
+    simulator.reset()
+    action = np.random.default_rng(0).uniform(-1, 1, (3, 6))
+    before, _ = simulator.step(action)
+    cheetahs = simulator._herds[1].physics
+    state = [cheetahs.field(name)[:1].copy() for name in ("qpos", "qvel")]
+    placed = simulator.place([2], *state)
+    np.testing.assert_array_equal(placed[:2], before[:2])
+    np.testing.assert_array_equal(placed[2], before[1])
+    action[2] = action[1]
+    seen, reward = simulator.step(action)
+    np.testing.assert_allclose(seen[2], seen[1], atol=1e-5)
+    np.testing.assert_allclose(reward[2], reward[1], atol=1e-6)
+
+
+def test_states_that_do_not_fit_are_refused():
+    simulator = Simulator([Scenario("walker", target_speed=1.0), Scenario("cheetah")])
+    with pytest.raises(ConfigError, match=r"one body, not of \['cheetah', 'walker'\]"):
+        simulator.place([0, 1], np.zeros((2, 9)), np.zeros((2, 9)))
+    with pytest.raises(ConfigError, match=r"'cheetah' have 9 positions, 9 velocities each"):
+        simulator.place([1], np.zeros((1, 7)), np.zeros((1, 7)))
+
+
 def test_new_scenarios_replace_the_old_ones():
     simulator = Simulator(sample_scenarios("walker", Box(20, 100), 3, 0))
     actions = random_actions(simulator, 10)

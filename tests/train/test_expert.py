@@ -26,6 +26,7 @@ from mrcom.train.expert_files import (
     save_checkpoint,
 )
 from mrcom.train.expert_groups import (
+    FALLEN,
     MIRRORS,
     ExpertConfig,
     Group,
@@ -38,6 +39,7 @@ from mrcom.train.expert_groups import (
 from mrcom.train.expert_table import ExpertTable, measure_suite
 from mrcom.train.run_folder import RunFolder, locked
 
+KEY = root_key(0)
 TINY = ExpertConfig(
     PPOConfig(hidden=(8,), epochs=1, minibatches=2), groups=2, group_size=2, horizon=20
 )
@@ -247,6 +249,28 @@ def test_a_hoppers_stance_follows_the_height_that_is_rewarded():
     expected = np.clip(np.cos(herd.obs[:, 1]), 0, 1) * np.clip(height / 0.8, 0, 1)
     # The nose shifts the trunk's centre, and the foot's lies before its joint.
     np.testing.assert_allclose(hopper_stance(herd.obs.astype(np.float32)), expected, atol=0.12)
+
+
+def test_with_starts_of_its_own_it_starts_anew_where_it_falls_and_there_the_value_ends():
+    config = dataclasses.replace(TINY, group_size=3, horizon=100, episode_steps=100)
+    drawn = []
+
+    def starts(rng, num):
+        drawn.append(num)
+        return rng.uniform(-0.05, 0.05, (num, 7)), np.zeros((num, 6 + 1))
+
+    group = Group("hopper", config, 0, 0, 1, starts)
+    assert (hopper_stance(group.inputs) > 0.9).all() and drawn == [3]
+    limp = dataclasses.replace(
+        actor_of(init_ppo(config.ppo, 18, 4, KEY), "hopper"), std=np.zeros(4)
+    )
+    steps, _ = group.collect(limp, KEY, hopper_stance, 0.0)
+    ends = np.asarray(steps.cont) == 0
+    stance = hopper_stance(np.asarray(steps.obs).reshape(-1, 18)).reshape(101, 3)
+    assert ends.any(axis=0).all(), "limp hoppers fall"
+    assert (stance[1:][ends] > 0.9).all(), "the next state is a new start"
+    assert (stance >= FALLEN).all(), "and none is a fallen one"
+    assert sum(drawn[1:-1]) == ends.sum() and drawn[-1] == 3, "the last are the next episodes'"
 
 
 def test_means_by_speed_by_hand():

@@ -67,7 +67,7 @@ class Herd:
         self.batch = Batch(models[0], nsim=len(models), nthread=num_threads, persistent=True)
         self.physics = Views(self.batch)
         self._ctrl = self.batch.bind("ctrl")
-        self._qpos = self.batch.bind("qpos")
+        self._qpos, self._qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
         self._time = self.batch.bind("time")
         self.obs = np.zeros((len(models), self.body.obs))
         self.reward = np.zeros(len(models))
@@ -105,6 +105,29 @@ class Herd:
         if self.body.settle_steps:
             self.batch.step(rows, nstep=self.body.settle_steps)
             self._time[rows] = 0
+        self.batch.forward(rows)
+        self._observe()
+
+    def place(
+        self,
+        rows: Int[np.ndarray, " M"],
+        qpos: Float[np.ndarray, "M Q"],
+        qvel: Float[np.ndarray, "M V"],
+    ) -> None:
+        """Put some simulations into these states.
+
+        Raises:
+            ConfigError: they are another body's, by their number of joints.
+        """
+        model = self._models[0]
+        given, needed = np.shape(qpos) + np.shape(qvel), (len(rows), model.nq, len(rows), model.nv)
+        if given != needed:
+            raise ConfigError(
+                f"{len(rows)} states of {self.body.name!r} have {model.nq} positions, {model.nv} "
+                f"velocities each; shapes {np.shape(qpos)} and {np.shape(qvel)} do not fit."
+            )
+        self.batch.reset(rows, stage=NONE)
+        self._qpos[rows], self._qvel[rows] = qpos, qvel
         self.batch.forward(rows)
         self._observe()
 

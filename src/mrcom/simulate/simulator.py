@@ -99,6 +99,38 @@ class Simulator:
         self._image = None
         return self._obs.copy()
 
+    def place(
+        self,
+        ids: Sequence[int] | np.ndarray,
+        qpos: Float[np.ndarray, "M Q"],
+        qvel: Float[np.ndarray, "M V"],
+    ) -> Float[np.ndarray, "N O"]:
+        """Put scenarios of one body into states of their own choice; noise goes on as it was.
+
+        Args:
+            ids: indices of scenarios, in rising order.
+            qpos: positions of each one's joints, in MuJoCo's order [m or rad].
+            qvel: their velocities [m/s or rad/s].
+
+        Returns:
+            The observations of all scenarios.
+
+        Raises:
+            ConfigError: the scenarios are of several bodies, or a state does not fit theirs.
+        """
+        chosen = np.asarray(ids, int)
+        bodies = {self.scenarios[i].body for i in chosen}
+        if len(bodies) != 1:
+            raise ConfigError(f"place() needs scenarios of one body, not of {sorted(bodies)}.")
+        for rows, herd, perturbation in self._parts():
+            if herd.body.name in bodies:
+                local = np.searchsorted(rows, chosen).astype(np.int32)
+                herd.place(local, qpos, qvel)
+                self._read(rows, herd, perturbation, local)
+        self._started[chosen] = True
+        self._image = None
+        return self._obs.copy()
+
     def step(
         self, action: Float[np.ndarray, "N A"]
     ) -> tuple[Float[np.ndarray, "N O"], Float[np.ndarray, " N"]]:

@@ -3,7 +3,7 @@
 import os
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -23,6 +23,7 @@ from mrcom.train.expert_groups import (
     ExpertConfig,
     Group,
     Stage,
+    Starts,
     actor_of,
     make_groups,
     settings_at,
@@ -41,7 +42,8 @@ def train_expert(
     env_steps: int | None = None,
     seed: int = 0,
     resume: bool = False,
-    config: ExpertConfig | None = None,
+    config: Sequence[Stage] | ExpertConfig | None = None,
+    starts: Starts | None = None,
     num_threads: int | None = None,
     report: Callable[[dict[str, Any]], None] | None = None,
 ) -> pathlib.Path:
@@ -54,7 +56,9 @@ def train_expert(
         env_steps: stop after so many control steps, earlier calls counted in.
         seed: of weights, actions, scenarios and initial states.
         resume: continue from the folder's checkpoint; simulations start new episodes.
-        config: settings; None takes the body's own, which change in stages.
+        config: settings, or stages of them; None takes the body's own.
+        starts: where simulations begin instead of where scenarios do, and again where a body with a
+            helping reward has fallen; evaluations begin where scenarios do.
         num_threads: of the simulator; None takes all the process may use.
         report: called with every line of the log.
 
@@ -69,11 +73,13 @@ def train_expert(
     if seconds is None and env_steps is None:
         raise ConfigError("train_expert needs seconds or env_steps, or it would never stop.")
     body_named(body)
-    stages = stages_of(body) if config is None else (Stage(0, config),)
+    if config is None:
+        config = stages_of(body)
+    stages = (Stage(0, config),) if isinstance(config, ExpertConfig) else tuple(config)
     folder = pathlib.Path(run_dir)
     check_expert(folder, resume=resume)
     with locked(RunFolder(folder)):
-        training = _Training(body, stages, folder, seed, resume, num_threads)
+        training = _Training(body, stages, folder, seed, resume, num_threads, starts)
         box = stages[0].config.box
         files = ExpertFiles(body, box, folder, training.head, num_threads, report)
         _train(training, files, stages[0].config, seconds, env_steps)
@@ -123,9 +129,11 @@ class _Training:
         seed: int,
         resume: bool,
         num_threads: int | None,
+        starts: Starts | None,
     ):
         embodiment = body_named(body)
         self._body, self._stages, self._seed, self._threads = body, stages, seed, num_threads
+        self._starts = starts
         config, later = stages[0].config, stages[1:]
         self.head = {"body": body, "seed": seed, "config": to_json(config)}
         self.head |= {"later": to_json(later)} if later else {}
@@ -150,7 +158,7 @@ class _Training:
         progress = self.progress
         config = settings_at(self._stages, progress.env_steps)
         if config != self._config:
-            given = self._seed, progress.iterations, self._threads
+            given = self._seed, progress.iterations, self._threads, self._starts
             self._config, self._groups = config, make_groups(self._body, config, *given)
         assist = ASSISTS.get(self._body)
         weight = config.assist * max(0.0, 1 - progress.env_steps / config.assist_steps)

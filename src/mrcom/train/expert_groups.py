@@ -14,12 +14,17 @@ from mrcom.behaviour.expert import NUM_PARAMETERS, Expert
 from mrcom.behaviour.ppo import PPOConfig, PPOState, Rollout
 from mrcom.behaviour.ppo_networks import MIN_STD, Mirror, plain_layers
 from mrcom.core.errors import ConfigError
+from mrcom.core.generators import named_generator
 from mrcom.scenarios.bodies import body as body_named
 from mrcom.scenarios.scenario import Scenario
 from mrcom.scenarios.splits import Box, sample_scenarios
 from mrcom.simulate.simulator import Simulator
 
 Assist = Callable[[Float[np.ndarray, "N O"]], Float[np.ndarray, " N"]]
+Starts = Callable[
+    [np.random.Generator, int], tuple[Float[np.ndarray, "M Q"], Float[np.ndarray, "M V"]]
+]
+"""Draws so many states, as positions and velocities of joints, in which a body stands."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +91,9 @@ def hopper_stance(obs: Float[np.ndarray, "N O"]) -> Float[np.ndarray, " N"]:
     height += 0.32 * np.cos(thigh + knee)
     return np.clip(np.cos(trunk), 0.0, 1.0) * np.clip(height / 0.8, 0.0, 1.0)
 
+
+FALLEN = 0.6
+"""Below this much of its helping reward a body has fallen."""
 
 # Standing decides whether a hopper is rewarded at all. Without help it finds no reward; helped
 # by height alone it learns to rock on its back and never leaves that.
@@ -172,10 +180,22 @@ def export_expert(state: PPOState, body: str, record: Mapping[str, Any]) -> Expe
 
 
 class Group:
-    """Simulations whose episodes start together, each time with new scenarios."""
+    """Simulations whose episodes start together, each time with new scenarios.
 
-    def __init__(self, body: str, config: ExpertConfig, seed: int, age: int, num_threads: int):
-        self._body, self._config, self._seed = body, config, seed
+    With starts of its own, they begin there, and there again wherever the body has fallen, which
+    ends the value: for a policy that need not get up.
+    """
+
+    def __init__(
+        self,
+        body: str,
+        config: ExpertConfig,
+        seed: int,
+        age: int,
+        num_threads: int,
+        starts: Starts | None = None,
+    ):
+        self._body, self._config, self._seed, self._starts = body, config, seed, starts
         self._simulator = Simulator(self._draw(), num_threads=num_threads)
         self._returns = np.zeros(config.group_size)
         self._begin()
@@ -189,11 +209,17 @@ class Group:
 
     def _begin(self) -> None:
         obs = self._simulator.reset(seed=self._seed)
+        self._rng = named_generator(self._seed, "starts")
+        if self._starts is not None:
+            obs = self._restart(np.arange(self._simulator.num), self._starts)
         self._parameters = np.stack([s.parameters() for s in self._simulator.scenarios])
         self.inputs = np.concatenate([obs, self._parameters], axis=1)
         self._returns[:] = 0
         self._age, self._whole = 0, True
         self._seed += 1
+
+    def _restart(self, rows: np.ndarray, starts: Starts) -> Float[np.ndarray, "N O"]:
+        return self._simulator.place(rows, *starts(self._rng, len(rows)))
 
     def collect(
         self, actor: Actor, key: PRNGKeyArray, assist: Assist | None, weight: float
@@ -210,16 +236,19 @@ class Group:
         noise = np.asarray(jax.random.normal(key, (steps, size, body.act))) * actor.std
         obs = np.zeros((steps + 1, *self.inputs.shape), np.float32)
         action = np.zeros((steps, size, body.act), np.float32)
-        reward = np.zeros((steps, size), np.float32)
-        obs[0] = self.inputs
+        reward, cont = np.zeros((2, steps, size), np.float32)
+        obs[0], cont[:] = self.inputs, 1
         for t in range(steps):
             seen = obs[t, :, : body.obs]
             action[t] = actor.expert.mean_action(seen, self._parameters) + noise[t]
             seen, reward[t] = self._simulator.step(np.clip(action[t], -1.0, 1.0))
             self._returns += reward[t]
-            obs[t + 1, :, : body.obs], obs[t + 1, :, body.obs :] = seen, self._parameters
-            if assist is not None and weight > 0:
+            if assist is not None:
                 reward[t] += weight * assist(seen)
+                if self._starts is not None and (fallen := assist(seen) < FALLEN).any():
+                    cont[t, fallen] = 0
+                    seen = self._restart(np.flatnonzero(fallen), self._starts)
+            obs[t + 1, :, : body.obs], obs[t + 1, :, body.obs :] = seen, self._parameters
         self._simulator.check()
         self.inputs = obs[-1]
         self._age += steps
@@ -232,13 +261,18 @@ class Group:
             self._simulator.set_scenarios(self._draw())
             self._begin()
         whole = Rollout(
-            jnp.asarray(obs), jnp.asarray(action), jnp.asarray(reward), jnp.ones(reward.shape)
+            jnp.asarray(obs), jnp.asarray(action), jnp.asarray(reward), jnp.asarray(cont)
         )
         return whole, finished
 
 
 def make_groups(
-    body: str, config: ExpertConfig, seed: int, iterations: int, num_threads: int | None
+    body: str,
+    config: ExpertConfig,
+    seed: int,
+    iterations: int,
+    num_threads: int | None,
+    starts: Starts | None = None,
 ) -> list[Group]:
     """Groups with evenly spread ages; resumed ones draw scenarios of their own."""
     chunks = config.episode_steps // config.horizon
@@ -250,6 +284,7 @@ def make_groups(
             seed * 10_000_019 + g * 1_000_003 + iterations,
             (g * chunks // config.groups) * config.horizon,
             threads,
+            starts,
         )
         for g in range(config.groups)
     ]
