@@ -1,10 +1,12 @@
 """Pictures of scenarios, drawn off screen. Only who asks for pictures imports this."""
 
 import atexit
+import concurrent.futures
 import ctypes
 import functools
 import importlib
 import os
+import weakref
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -64,8 +66,8 @@ class Renderer:
         self._models = [_visible(scenario) for scenario in scenarios]
         first = self._models[0]
         self._data, self._side = mujoco.MjData(first), side
-        _gl().make_current()
-        self._context = mujoco.MjrContext(first, mujoco.mjtFontScale.mjFONTSCALE_100)
+        self._context = _drawing().submit(_textures, first).result()
+        weakref.finalize(self, _forget, self._context).atexit = False
         self._scene = mujoco.MjvScene(first, SHAPES)
         self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
         self._camera, self._options = mujoco.MjvCamera(), mujoco.MjvOption()
@@ -73,8 +75,10 @@ class Renderer:
         self._options.sitegroup[:] = 0
 
     def draw(self, qpos: Float[np.ndarray, "N Q"]) -> UInt8[np.ndarray, "N S S 3"]:
-        """The scenarios with their joints at these positions."""
-        _gl().make_current()
+        """The scenarios with their joints at these positions; any thread may ask."""
+        return _drawing().submit(self._draw, qpos).result()
+
+    def _draw(self, qpos: np.ndarray) -> np.ndarray:
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         pictures = np.zeros((len(self._models), self._side, self._side, 3), np.uint8)
         view = mujoco.MjrRect(0, 0, self._side, self._side)
@@ -125,6 +129,23 @@ def is_installed(name: str) -> bool:
     except OSError:
         return False
     return True
+
+
+@functools.cache
+def _drawing() -> concurrent.futures.ThreadPoolExecutor:
+    """The one thread that draws: a driver draws for the thread that began alone."""
+    return concurrent.futures.ThreadPoolExecutor(1, "drawing")
+
+
+def _textures(model: mujoco.MjModel) -> mujoco.MjrContext:
+    """What the driver keeps of a model."""
+    _gl().make_current()
+    return mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+
+
+def _forget(context: mujoco.MjrContext) -> None:
+    """Give a driver's memory back."""
+    _drawing().submit(context.free)
 
 
 @functools.cache

@@ -167,7 +167,7 @@ def _phases(members: list[Member], learner: Learner, bar: Bar, stop: Stop, save_
             collect(member, stop_if_asked, bar)
         _learn_phase(members, learner, bar, stop, save_every)
         for member in members:
-            member.run.phase += 1
+            member.end_phase(bar)
         _save(members)
         stop_if_asked()
 
@@ -177,6 +177,8 @@ def _learn_phase(
 ) -> None:
     runs, num = [member.run for member in members], len(members)
     first, last = runs[0].counters.updates, runs[0].last_update
+    if first == runs[0].next_round_at:
+        _collect_ahead(members, [run.state for run in runs])
     bar.advance(0, text="learning")
     drawn: dict[int, list[Windows]] = {}
 
@@ -212,8 +214,16 @@ def _learn_phase(
             _save(members)
             if asked:
                 raise stop.error(runs[0])
+        if update + 1 == runs[0].next_round_at:
+            _collect_ahead(members, parts(gathered(state), num))
         del drawn[update]
     _hand_out(state, runs)
+
+
+def _collect_ahead(members: list[Member], states: list[Any]) -> None:
+    """Begin the next phase's rounds, which are made while this phase's updates go on."""
+    for member, state in zip(members, states, strict=True):
+        member.collector.begin_ahead(state)
 
 
 def _learner(runs: Sequence[Run], devices: int) -> Learner:

@@ -12,18 +12,14 @@ from jaxtyping import Array
 from mrcom.core.config import to_json
 from mrcom.core.errors import Stopped
 from mrcom.core.files import drop_leftovers
-from mrcom.core.progress import Bar, StepWithin
+from mrcom.core.progress import Bar
 from mrcom.core.rng import named_generator, named_seed
-from mrcom.core.types import Batch, Steps
+from mrcom.core.types import Batch
 from mrcom.replay.windows import Windows, draw_windows, gather, write_back
 from mrcom.simulate.simulator import Simulator
 from mrcom.train.checkpoint import Checkpoints
-from mrcom.train.collect import (
-    collect_random,
-    collect_with_agent,
-    collect_with_experts,
-    returns_by_body,
-)
+from mrcom.train.collect import returns_by_body
+from mrcom.train.collector import Collector
 from mrcom.train.episodes import EpisodeFiles
 from mrcom.train.learner import check_state
 from mrcom.train.log import Log
@@ -51,8 +47,7 @@ class Member:
     """A run, its simulator, and where its files go."""
 
     run: Run
-    simulator: Simulator
-    episodes: EpisodeFiles
+    collector: Collector
     checkpoints: Checkpoints
     log: Log
 
@@ -64,6 +59,7 @@ class Member:
         """
         run = self.run
         check_state(run.counters.updates, run.state)
+        ahead = [self.collector.wait().checksum] if self.collector.has_begun else []
         self.checkpoints.save(
             run.counters.updates,
             run.state,
@@ -72,7 +68,7 @@ class Member:
                 "agent": values_of(run.agent),
                 "counters": run.counters,
                 "phase": run.phase,
-                "rounds": run.rounds,
+                "rounds": [*run.rounds, *ahead],
                 "log_position": self.log.position,
             },
             host=run.experience.state_dict(),
@@ -116,6 +112,38 @@ class Member:
             dream_steps=run.counters.dream_steps + run.agent.dream_steps,
         )
 
+    def take_in(self, who: str, bar: Bar) -> None:
+        """Add the round that was begun to what is learnt from.
+
+        Args:
+            who: acted in it.
+            bar: shows how far it is.
+        """
+        run, number = self.run, len(self.run.rounds)
+        made = self.collector.take(bar, f"collecting, {who}, round {number + 1}, steps")
+        run.rounds.append(made.checksum)
+        run.experience.add(made.steps, run.worlds, expert=who == "expert")
+        num, length = made.steps.reward.shape
+        run.counters = dataclasses.replace(
+            run.counters,
+            env_steps=run.counters.env_steps + num * (length - 1),
+            episodes=run.counters.episodes + num,
+        )
+        stage = "collect" if who == "behaviour" else f"collect/{who}"
+        by_body = returns_by_body(made.steps, run.worlds, run.agent.sub_episodes)
+        self.log.write(stage, run.counters, by_body)
+        normaliser = run.experience.normaliser
+        run.state = run.agent.with_statistics(run.state, normaliser.mean, normaliser.std)
+
+    def end_phase(self, bar: Bar) -> None:
+        """Count a phase whose updates are made, and take in the round that was begun in it."""
+        if self.collector.has_begun:
+            if self.run.phase + 1 < self.run.num_phases:
+                self.take_in("behaviour", bar)
+            else:  # begun when more rounds were asked for
+                self.collector.take(bar, "collecting, not needed any more, steps")
+        self.run.phase += 1
+
 
 def checkpoints_of(run: Run) -> Checkpoints:
     """Those in a run's folder."""
@@ -152,11 +180,15 @@ def join(stack: contextlib.ExitStack, run: Run, *, step: int | None, resume: boo
         run.phase = run.num_phases - 1  # more updates without more rounds: of the last one
     # What a killed process left, and what it collected after its last checkpoint.
     drop_leftovers(folder.path)
-    episodes.drop_after(len(run.rounds))
+    episodes.drop_after(len(run.rounds) + len(run.ahead))
     simulator = Simulator(run.worlds.scenarios, layout=run.worlds.layout)
+    collector = Collector(run, simulator, episodes)
+    stack.callback(collector.close)
+    if run.ahead:
+        collector.found(len(run.rounds), *run.ahead)
     log = Log(folder.metrics_file, position=position, again=("collect", "train"))
     stack.callback(checkpoints.close)
-    return Member(run, simulator, episodes, checkpoints, stack.enter_context(log))
+    return Member(run, collector, checkpoints, stack.enter_context(log))
 
 
 def collect(member: Member, stopped: Callable[[], None], bar: Bar) -> None:
@@ -168,56 +200,15 @@ def collect(member: Member, stopped: Callable[[], None], bar: Bar) -> None:
         bar: shows how far a round is.
     """
     run = member.run
-    if len(run.rounds) == len(run.collectors):
-        return  # a checkpoint inside the phase's updates
-    budget, seed = run.config.budget, run.config.seed
     if not run.rounds:
         run.experience.prompt = prompts_for(
-            run.config, run.agent, run.worlds, seed=named_seed(seed, "prompt", 0)
+            run.config, run.agent, run.worlds, seed=named_seed(run.config.seed, "prompt", 0)
         )
     for number in range(len(run.rounds), len(run.collectors)):
         stopped()
         who = run.collectors[number]
-        # The behaviour's rounds count phases; those before it are numbered in the first phase.
-        title = f"collecting, {who}, round {number + 1}, steps"
-        shown = StepWithin(bar, title, budget.episode_steps)
-        steps = _one_round(member, who, named_seed(seed, who, run.phase or number), shown)
-        is_expert = who == "expert"
-        run.rounds.append(member.episodes.write(number, steps, expert=is_expert))
-        run.experience.add(steps, run.worlds, expert=is_expert)
-        run.counters = dataclasses.replace(
-            run.counters,
-            env_steps=run.counters.env_steps + member.simulator.num * budget.episode_steps,
-            episodes=run.counters.episodes + member.simulator.num,
-        )
-        stage = "collect" if who == "behaviour" else f"collect/{who}"
-        by_body = returns_by_body(steps, run.worlds, run.agent.sub_episodes)
-        member.log.write(stage, run.counters, by_body)
-    normaliser = run.experience.normaliser
-    run.state = run.agent.with_statistics(run.state, normaliser.mean, normaliser.std)
-
-
-def _one_round(member: Member, who: str, seed: int, bar: Bar) -> Steps:
-    run = member.run
-    amount = {
-        "num_steps": run.config.budget.episode_steps,
-        "seed": seed,
-        "progress": bar,
-        "sub_episodes": run.agent.sub_episodes,
-    }
-    if who == "random":
-        return collect_random(member.simulator, run.worlds, **amount)
-    if who == "expert":
-        return collect_with_experts(member.simulator, run.worlds, **amount)
-    return collect_with_agent(
-        member.simulator,
-        run.agent,
-        run.state,
-        run.worlds,
-        run.experience.prompt,
-        error=run.config.latent_error,
-        **amount,
-    )
+        member.collector.begin(number, who, run.phase, run.state)
+        member.take_in(who, bar)
 
 
 def _note_changes(run: Run) -> None:

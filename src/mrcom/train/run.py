@@ -45,7 +45,10 @@ class Run:
     """Rounds of collection by the behaviour, each with its updates, that are done; the first
     phase collects with random actions and experts instead."""
     rounds: list[int] = dataclasses.field(default_factory=list)
-    """Checksum of every round of collection, in order: the files that belong to this run."""
+    """Checksum of every round of collection that is learnt from, in order: the files that belong
+    to this run."""
+    ahead: list[int] = dataclasses.field(default_factory=list)
+    """That of the next phase's round, where a checkpoint inside a phase has it."""
 
     @property
     def num_phases(self) -> int:
@@ -56,6 +59,14 @@ class Run:
     def last_update(self) -> int:
         """Updates that are made when the phase under way is done."""
         return math.ceil(self.config.budget.updates * (self.phase + 1) / self.num_phases)
+
+    @property
+    def next_round_at(self) -> int | None:
+        """The update before which the next phase's round begins, halfway; None in the last."""
+        if self.phase + 1 >= self.num_phases:
+            return None
+        first = math.ceil(self.config.budget.updates * self.phase / self.num_phases)
+        return (first + self.last_update) // 2
 
     @property
     def collectors(self) -> list[str]:
@@ -121,7 +132,8 @@ def restore(
     run.experience.restore(restored.host)
     run.counters = Counters(**restored.meta["counters"])
     run.phase = restored.meta["phase"]
-    run.rounds = list(restored.meta["rounds"])
+    rounds, num = restored.meta["rounds"], len(run.collectors)
+    run.rounds, run.ahead = rounds[:num], rounds[num:]
     if replay:
         files = EpisodeFiles(run.folder.replay)
         seen = (files.read(number, checksum) for number, checksum in enumerate(run.rounds))
