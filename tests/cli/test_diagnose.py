@@ -103,6 +103,7 @@ def test_the_same_run_has_the_same_diagnosis(run):
     first, again = (diagnose(run, run.agent, budget("debug"), LITTLE) for _ in range(2))
     assert first == again
     assert first.scenarios[0].open_loop.horizons == (1, 5, 10)
+    assert {one.open_loop.budget for one in first.scenarios} == {"debug"}
 
 
 def test_a_horizon_that_does_not_fit_is_refused(run):

@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 
 import numpy as np
@@ -114,6 +115,49 @@ def test_a_box_holds_what_lies_within_its_torsos_and_its_targets(target, length,
     # Of a walker, 25 % to 50 % of the fastest are 2 to 4 m/s.
     box = Box(alpha=20, beta=50, beta_low=25)
     assert box.holds(Scenario("walker", target, torso_length=length, torso_size=size)) == inside
+
+
+def test_ranges_of_dynamics_are_drawn_and_leave_torsos_and_targets_as_they_are():
+    plain = sample_scenarios("walker", Box(20, 100), 200, 0)
+    found = sample_scenarios("walker", Box(20, 100, gravity=30, friction=50, mass=10), 200, 0)
+    for name, most in {"gravity": 0.3, "friction": 0.5, "mass": 0.1}.items():
+        assert {getattr(one, name) for one in plain} == {1.0}
+        off = np.array([getattr(one, name) - 1 for one in found])
+        assert np.abs(off).max() <= most
+        # Uniform: the standard deviation of 200 is that of the range to a tenth.
+        assert off.std() == pytest.approx(most / np.sqrt(3), rel=0.1)
+    same = ("target_speed", "torso_length", "torso_size")
+    assert [[getattr(one, n) for n in same] for one in found] == [
+        [getattr(one, n) for n in same] for one in plain
+    ]
+    alone = sample_scenarios("walker", Box(20, 100, friction=50), 200, 0)
+    assert [one.friction for one in alone] == [one.friction for one in found]
+
+
+def test_a_shell_of_dynamics_holds_those_with_another_gravity():
+    train = Box(20, 100, gravity=10)
+    test = dataclasses.replace(train, gravity=20)
+    assert test.share_outside(train) == pytest.approx(0.5)
+    found = sample_scenarios("hopper", test, 50, 0, outside=train)
+    assert all(0.1 < abs(one.gravity - 1) <= 0.2 for one in found)
+    assert test.contains(train) and not train.contains(test)
+    assert str(train) == "torso +-20 %, gravity +-10 %, target 0..100 % of the fastest"
+    assert split("wide:20,100,gravity=10:20,100,gravity=20").test == test
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("20,100,gravity=95", "gravity=95 % .* nearest legal value is 90"),
+        ("20,100,gravty=5", "gravty.*Did you mean 'gravity'"),
+        ("20,100,mass=5,mass=6", "mass twice"),
+        ("20,100,mass", "must be ALPHA,BETA"),
+        ("20,100,mass=-5", "must be ALPHA,BETA"),
+    ],
+)
+def test_a_range_that_cannot_be_is_refused(text, words):
+    with pytest.raises(ConfigError, match=words):
+        split(f"same:{text}:{text}")
 
 
 def test_table_two_fixes_the_target_at_half_the_fastest_speed():

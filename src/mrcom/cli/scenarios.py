@@ -20,6 +20,12 @@ class Scenarios:
     """Torso length and radius lie within this many per cent of the default."""
     beta: float = 100.0
     """Target speeds lie between 0 and this share of the body's fastest [%]."""
+    gravity: float = 0.0
+    """Gravity lies within this many per cent of the default."""
+    friction: float = 0.0
+    """So does the friction of every surface."""
+    mass: float = 0.0
+    """So does every mass, beyond what follows from the torso."""
     count: int = 5
     """How many."""
     seed: Annotated[int, tyro.conf.arg(help="Decides the list, with the other options.")] = 0
@@ -48,7 +54,13 @@ def run(options: Scenarios) -> int:
 
     drawn = sample_scenarios(
         single(options.body),
-        Box(options.alpha, options.beta),
+        Box(
+            options.alpha,
+            options.beta,
+            gravity=options.gravity,
+            friction=options.friction,
+            mass=options.mass,
+        ),
         options.count,
         options.seed,
         reward=options.reward,

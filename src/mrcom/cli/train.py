@@ -40,9 +40,10 @@ class Train:
     split: Annotated[
         str,
         tyro.conf.arg(
-            help="Training and test boxes by name, such as table1-a, or in per cent as "
-            "KIND:ALPHA,BETA:ALPHA,BETA, such as shell:10,50:20,100. Of whatever KIND (same, wide, "
-            "shell), policies are judged apart inside the first box and outside it in the second."
+            help="Training and test boxes by name, such as table1-a, or in per cent as KIND:ALPHA,"
+            "BETA:ALPHA,BETA, such as shell:10,50:20,100; ranges may follow: 20,100,gravity=20. Of "
+            "whatever KIND (same, wide, shell), policies are judged apart inside the first box and "
+            "outside it in the second."
         ),
     ] = "table1-d-shell"
     bodies: Bodies = ("hopper", "walker", "cheetah")

@@ -1,6 +1,7 @@
 """Boxes of scenario parameters, samples from them, and pairs of boxes to train and test in."""
 
 import dataclasses
+import math
 import re
 
 from mrcom.core.errors import ConfigError, unknown
@@ -15,6 +16,8 @@ MAX_ALPHA = 90.0
 LEAST_SHELL = 1e-3
 """Share of a box that must lie outside another one for scenarios to be drawn there."""
 KINDS = ("same", "wide", "shell")
+DYNAMICS = ("gravity", "friction", "mass")
+"""Factors of a scenario that boxes can range over besides the torso's."""
 
 
 def _uniform(share: float, low: float, high: float) -> float:
@@ -40,11 +43,18 @@ class Box:
     """Target speeds lie below this share of the body's fastest [%]."""
     beta_low: Real = 0.0
     """And above this share [%]; equal to `beta`, it fixes the target."""
+    gravity: Real = 0.0
+    """Gravity lies within this many per cent of the default."""
+    friction: Real = 0.0
+    """So does the friction of every surface."""
+    mass: Real = 0.0
+    """So does every mass, beyond what follows from the torso."""
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, float(getattr(self, field.name)))
-        _check("alpha", self.alpha, 0.0, MAX_ALPHA)
+        for name in ("alpha", *DYNAMICS):
+            _check(name, getattr(self, name), 0.0, MAX_ALPHA)
         if not 0.0 < self.beta <= 100.0:
             nearest = "100" if self.beta > 100.0 else "any value above 0, such as 1"
             raise ConfigError(
@@ -55,32 +65,39 @@ class Box:
     def contains(self, other: "Box") -> bool:
         """Whether every scenario of the other box lies in this one."""
         return (
-            other.alpha <= self.alpha
+            all(getattr(other, name) <= getattr(self, name) for name in ("alpha", *DYNAMICS))
             and other.beta <= self.beta
             and other.beta_low >= self.beta_low
         )
 
     def share_outside(self, other: "Box", *, speeds: bool = True) -> float:
         """Share of this box's scenarios that do not lie in the other one."""
-        torso = 1.0 if self.alpha <= other.alpha else other.alpha / self.alpha
+
+        def within(name: str) -> float:
+            ours, theirs = getattr(self, name), getattr(other, name)
+            return 1.0 if ours <= theirs else theirs / ours
+
         width = self.beta - self.beta_low
         common = min(self.beta, other.beta) - max(self.beta_low, other.beta_low)
         speed = max(common, 0.0) / width if width > 0 else float(common >= 0)
-        return 1.0 - torso**2 * (speed if speeds else 1.0)
+        inside = within("alpha") ** 2 * math.prod(map(within, DYNAMICS))
+        return 1.0 - inside * (speed if speeds else 1.0)
 
     def holds(self, scenario: Scenario) -> bool:
-        """Whether one scenario's torso and target lie in this box."""
-        reach = self.alpha / 100 + 1e-9
+        """Whether one scenario lies in this box."""
+        torso = dict.fromkeys(("torso_length", "torso_size"), self.alpha)
+        reach = torso | {name: getattr(self, name) for name in DYNAMICS}
         share = 100 * scenario.target_speed / scenario.embodiment.max_speed
         return (
-            abs(scenario.torso_length - 1) <= reach
-            and abs(scenario.torso_size - 1) <= reach
+            all(abs(getattr(scenario, name) - 1) <= at / 100 + 1e-9 for name, at in reach.items())
             and self.beta_low - 1e-4 <= share <= self.beta + 1e-4
         )
 
     def __str__(self) -> str:
         speeds = f"{self.beta_low:g}..{self.beta:g}"
-        return f"torso +-{self.alpha:g} %, target {speeds} % of the fastest"
+        ranges = {"torso": self.alpha} | {name: getattr(self, name) for name in DYNAMICS}
+        said = [f"{name} +-{at:g} %" for name, at in ranges.items() if at or name == "torso"]
+        return f"{', '.join(said)}, target {speeds} % of the fastest"
 
 
 def sample_scenarios(
@@ -96,8 +113,9 @@ def sample_scenarios(
 ) -> list[Scenario]:
     """Scenarios of one body, uniform in a box; the same list on every machine.
 
-    The first scenarios of a longer list are those of a shorter one, and torsos and targets do
-    not depend on the reward or the observation function.
+    The first scenarios of a longer list are those of a shorter one. Torsos and targets do not
+    depend on the reward, the observation function or, where every scenario of the box will do,
+    on other ranges.
 
     Args:
         body: name of the body.
@@ -127,10 +145,15 @@ def sample_scenarios(
     drawn = []
     for index in range(count):
         rng = named_generator(seed, "scenarios", stream, body, index)
+        # Of its own, so that lists without these ranges stay what they are.
+        other = named_generator(seed, "dynamics", stream, body, index)
         seen = observation_function(observation, embodiment, int(rng.random() * 2**31))
         while True:
             length, size = (_uniform(rng.random(), -box.alpha, box.alpha) for _ in range(2))
             share = _uniform(rng.random(), box.beta_low, box.beta)
+            reach = (getattr(box, name) / 100 for name in DYNAMICS)
+            factors = (round(1 + _uniform(other.random(), -at, at), 6) for at in reach)
+            gravity, friction, mass = factors
             # Rounded, so that no machine's last bit changes a record's hash.
             speed = 0.0 if reward == "stand" else share / 100 * embodiment.max_speed
             scenario = Scenario(
@@ -140,6 +163,9 @@ def sample_scenarios(
                 torso_length=round(1 + length / 100, 6),
                 torso_size=round(1 + size / 100, 6),
                 observation=seen,
+                gravity=gravity,
+                friction=friction,
+                mass=mass,
             )
             if outside is None or not outside.holds(scenario):
                 break
@@ -224,6 +250,7 @@ def split(name: str) -> Split:
     """The split of that name, or one written as KIND:TRAIN:TEST.
 
     A box is written as ALPHA,BETA or ALPHA,LOW..BETA: `shell:10,50:20,100` is `table1-d-shell`.
+    Ranges of `DYNAMICS` may follow: `10,50,gravity=20,mass=10`.
 
     Raises:
         ConfigError: there is none of that name, or no such split; says what is nearest.
@@ -240,10 +267,19 @@ def split(name: str) -> Split:
 
 def _box(text: str) -> Box:
     number = r"(\d+\.?\d*|\.\d+)"
-    found = re.fullmatch(rf"{number},(?:{number}\.\.)?{number}", text)
+    found = re.fullmatch(rf"{number},(?:{number}\.\.)?{number}((?:,\w+={number})*)", text)
     if found is None:
         raise ConfigError(
-            f"box {text!r} must be ALPHA,BETA or ALPHA,LOW..BETA in per cent, such as 10,50."
+            f"box {text!r} must be ALPHA,BETA or ALPHA,LOW..BETA in per cent, such as 10,50; "
+            f"ranges of {', '.join(DYNAMICS)} may follow: 10,50,gravity=20."
         )
-    alpha, low, beta = found.groups(default="0")
-    return Box(float(alpha), float(beta), float(low))
+    alpha, low, beta, rest, _ = found.groups(default="0")
+    ranges: dict[str, float] = {}
+    for part in rest.removeprefix(",").split(",") if rest else ():
+        name, value = part.split("=")
+        if name not in DYNAMICS:
+            raise unknown("range", name, DYNAMICS)
+        if name in ranges:
+            raise ConfigError(f"box {text!r} gives {name} twice; the nearest gives it once.")
+        ranges[name] = float(value)
+    return Box(float(alpha), float(beta), float(low), **ranges)

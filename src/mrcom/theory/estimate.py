@@ -89,7 +89,8 @@ def diagnose(run: Run, agent: WorldModelAgent, budget: Budget, amount: Amount) -
     probes = probe_context(run, agent, scenarios=amount.probed, num_steps=amount.probe_steps)
     if not probes:
         missing.append(f"{run.config.method.name} has no context to read a scenario from.")
-    given = _Given(run, unseen, jax.device_get(both), jax.device_get(own), dreams, seen, found)
+    looked = jax.device_get(both), jax.device_get(own)
+    given = _Given(run, budget.name, unseen, *looked, dreams, seen, found)
     return Diagnosis(
         method=run.config.method.name,
         discount=discount,
@@ -106,6 +107,7 @@ def diagnose(run: Run, agent: WorldModelAgent, budget: Budget, amount: Amount) -
 @dataclasses.dataclass(frozen=True)
 class _Given:
     run: Run
+    budget: str
     unseen: HeldOut
     batch: Batch
     own: Batch
@@ -127,7 +129,7 @@ def _of_scenario(
     return ScenarioEstimates(
         scenario=scenario.hash,
         body=scenario.body,
-        open_loop=errors,
+        open_loop=dataclasses.replace(errors, budget=given.budget),
         reward_rmse=reward_rmse,
         value_rmse=None if value is None else float(np.sqrt(np.square(value[own]).mean())),
         log_likelihood=log_likelihood,
