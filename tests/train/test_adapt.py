@@ -29,7 +29,7 @@ from mrcom.train.log import Log
 from mrcom.train.settings import RunConfig, worlds_of
 from mrcom.train.target_models import Teacher
 from mrcom.train.targets import Targets, Views
-from mrcom.train.views import LatentView, ObservationView, Shown
+from mrcom.train.views import LatentView, ObservationView, Shown, act_each
 
 RUN = RunConfig(MRCOM, budget("debug"), split("table1-d-shell"), bodies=("hopper", "cheetah"))
 HOPPER, SLOW, FAST = (
@@ -202,6 +202,18 @@ def targets_after(agent, state, config, steps):
             targets.begin_episode(step)
         targets.step(actors, jax.random.fold_in(root_key(3), step))
     return worlds, views, targets, actors
+
+
+@pytest.mark.parametrize(("learner", "drawn"), [("sac", [0, 1, 2, 6, 7, 8]), ("ppo", range(10))])
+def test_real_steps_are_by_turns_drawn_and_the_mode_but_those_of_ppo(agent, state, learner, drawn):
+    worlds, _, targets, actors = targets_after(agent, state, CONFIG, 0)
+    config = dataclasses.replace(CONFIG, learner=learner, stretch=3)
+    amount = Amount(steps=20, updates=6, episode_steps=10)
+    adaptation_loop._act(targets, actors, amount, 0, config, root_key(1), SilentBar())
+    mask, real = jnp.asarray(worlds.masks.act), targets.real
+    for step in range(10):
+        mode = act_each(actors, jnp.asarray(real.feature[:, step]), mask, None)
+        assert np.allclose(real.action[:, step], mode, atol=1e-5) == (step not in drawn), step
 
 
 def test_a_model_that_learns_fits_the_targets_own_windows_better(agent, state):

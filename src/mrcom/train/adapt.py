@@ -90,7 +90,7 @@ def adapt(
     states, dreamt = [state] * num, 0
     for episode in range(amount.episodes):
         actors = stacked([one.actor for one in learnings])
-        returns = _act(targets, actors, amount, episode, keys.act, bar)
+        returns = _act(targets, actors, amount, episode, config, keys.act, bar)
         done = (targets.real.count, dreamt, int(learnings[0].updates))
         _log_returns(log, config, worlds, returns, done, amount)
         for n, earned in enumerate(returns):
@@ -143,7 +143,13 @@ def _learner(agent: Agent, views: Views, config: AdaptConfig) -> TargetLearner:
 
 
 def _act(
-    targets: Targets, actors: Actor, amount: Amount, episode: int, key: PRNGKeyArray, bar: Bar
+    targets: Targets,
+    actors: Actor,
+    amount: Amount,
+    episode: int,
+    config: AdaptConfig,
+    key: PRNGKeyArray,
+    bar: Bar,
 ) -> Float[np.ndarray, " N"]:
     """Returns of one episode of every target."""
     returns = np.zeros(len(targets.real.reward))
@@ -151,7 +157,8 @@ def _act(
     shown = StepWithin(bar, title, amount.episode_steps)
     for step in range(amount.episode_steps):
         count = episode * amount.episode_steps + step
-        returns += targets.step(actors, jax.random.fold_in(key, count))
+        drawn = jax.random.fold_in(key, count) if config.explores(step) else None
+        returns += targets.step(actors, drawn)
         shown.advance()
     return returns
 

@@ -49,6 +49,10 @@ class AdaptConfig:
     last reward where agents see it."""
     model: str = "frozen"
     """`frozen`, or `finetune`: each target's own copy goes on learning on its real steps."""
+    stretch: int = 50
+    """Steps of a real episode whose actions are drawn; as many by the mode follow, and so on: what
+    explores is learnt from, and what a policy is judged by decides whether it is kept. PPO draws
+    all actions."""
     real_share: float = 0.3
     """Share of real transitions in a minibatch of SAC; 1 dreams nothing."""
     dreams: int = 256
@@ -100,8 +104,7 @@ class AdaptConfig:
                 f"anchor_step={self.anchor_step} must be at least 1; the nearest is 1, which "
                 f"leaves the anchor as it is."
             )
-        if self.chunk < 1:
-            raise ConfigError(f"chunk={self.chunk} must be at least 1; the nearest is 1.")
+        check_least(self, 1, "chunk", "stretch")
         if self.model_ratio <= 0:
             raise ConfigError(
                 f"model_ratio={self.model_ratio} must be above 0; for no updates at all choose "
@@ -113,6 +116,10 @@ class AdaptConfig:
     def dreams_at_all(self) -> bool:
         """Whether anything is dreamt."""
         return self.learner == "imagination" or (self.learner == "sac" and self.real_share < 1)
+
+    def explores(self, step: int) -> bool:
+        """Whether the action of this step of a real episode is drawn."""
+        return self.learner == "ppo" or step // self.stretch % 2 == 0
 
     def _check_pairs(self) -> None:
         if self.reads == "observation" and self.learner == "imagination":

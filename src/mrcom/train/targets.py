@@ -88,8 +88,11 @@ class Targets:
         self.now = self._look(start, obs, nothing, reward)
         self._note(step, 0, obs, nothing, reward)
 
-    def step(self, actors: Actor, key: PRNGKeyArray) -> Float[np.ndarray, " N"]:
-        """One step of all targets, each by its own actor, and its reward."""
+    def step(self, actors: Actor, key: PRNGKeyArray | None) -> Float[np.ndarray, " N"]:
+        """One step of all targets, each by its own actor, and its reward.
+
+        Without a key actors act by their modes.
+        """
         now, real = self.now, self.real
         chosen = act_each(actors, now.feature, jnp.asarray(self._worlds.masks.act), key)
         action = np.asarray(chosen)
