@@ -86,6 +86,19 @@ def test_a_scenario_that_cannot_be(capsys, args, said):
     assert said in failure(capsys, "scenarios", "--body", "walker", *args)
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("windows.length=62", "the 61 steps of an episode, its first included; the nearest is 61."),
+        ("windows.context=1000", "windows.context=1000 must equal model.context.window="),
+    ],
+)
+def test_windows_that_do_not_fit(capsys, tmp_path, setting, said):
+    args = ("--budget", "debug", "--run-dir", "run", "--set", setting)
+    assert said in failure(capsys, "train", *args)
+    assert not (tmp_path / "run").exists()
+
+
 def test_resuming_with_another_setting(capsys, tmp_path):
     create_run(tmp_path / "run", config_of(DEBUG))
     said = failure(capsys, "train", "--resume", "run", *DEBUG_ARGS, "--seed", "5")

@@ -69,6 +69,12 @@ class MrCom(AbstractModularAgent):
                 f"learnt: context and action alone tell the next 'stoch'. Add 'deter' or 'aux'."
             )
         self.config.model.check_behaviour()
+        filled, window = self.config.windows.context, self.config.model.context.window
+        if filled != window:
+            raise ConfigError(
+                f"windows.context={filled} must equal model.context.window={window}: a window of "
+                f"experience begins with what fills the context. Set both, or neither."
+            )
 
     @property
     def dream_context(self) -> DreamContext:
