@@ -49,16 +49,8 @@ class Windows:
         """Steps that are trained on where the longest episode has so many, its first included.
 
         Windows at beginnings may be whole episodes, and end where those do.
-
-        Raises:
-            ConfigError: windows anywhere are longer than that.
         """
-        if self.place == "anywhere" and self.length > steps:
-            raise ConfigError(
-                f"windows.length={self.length} is more than the {steps} steps of an episode, its "
-                f"first included; the nearest is {steps}."
-            )
-        return min(self.length, steps)
+        return self.length if self.place == "anywhere" else min(self.length, steps)
 
 
 @runtime_checkable

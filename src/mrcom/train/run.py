@@ -11,7 +11,7 @@ from mrcom.agents.agent import Agent
 from mrcom.agents.build import build_agent
 from mrcom.behaviour.expert import ExpertPolicy
 from mrcom.core.config import difference, from_json, to_json
-from mrcom.core.errors import CheckpointError
+from mrcom.core.errors import CheckpointError, ConfigError
 from mrcom.core.rng import named_keys, root_key
 from mrcom.core.types import Prompt
 from mrcom.replay.normaliser import empty_normaliser
@@ -77,10 +77,19 @@ class Run:
 
 
 def begin(config: RunConfig, folder: RunFolder) -> Run:
-    """A run that has neither seen nor learnt anything; its state has shapes only."""
+    """A run that has neither seen nor learnt anything; its state has shapes only.
+
+    Raises:
+        ConfigError: its windows are longer than its episodes, or its replay holds none of these.
+    """
     worlds = training_worlds(config)
     agent = agent_of(config, worlds)
     store = empty_store(config, agent, worlds)
+    if (length := agent.windows.length_in(store.steps)) > store.steps:
+        raise ConfigError(
+            f"windows.length={length} is more than the {store.steps} steps of an episode, its "
+            f"first included; the nearest is {store.steps}."
+        )
     none = make_prompts(
         "none",
         num=len(worlds.scenarios),
