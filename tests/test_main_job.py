@@ -78,6 +78,7 @@ def test_every_policy_is_judged_in_every_target_and_episode(demo):
     scores = read_scores(demo / "scores.jsonl")
     methods = {score.method for score in scores}
     assert methods == {"random", "expert", "behaviour", "adapted", "sac"}
+    assert {score.evaluation_seed for score in scores} == {0}, "whatever the run's own seed"
     num_targets = 3 * (amount.targets_inside + amount.targets_outside)
     assert len(scores) == len(methods) * num_targets * amount.evaluation_episodes
     steps = {score.method: score.env_steps for score in scores}

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from agents.small_agents import agent, batch
+from mrcom.agents import mrcom
+from mrcom.behaviour import sac
 from mrcom.core.errors import TrainingDivergedError
 from mrcom.core.rng import root_key
 from mrcom.train.learner import ROW, check_finite, check_state
@@ -46,3 +48,36 @@ def test_a_state_that_is_not_finite_is_not_kept():
 def _floats(tree):
 
     return jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))
+
+
+def test_a_gradient_that_is_not_finite_stops_though_every_loss_is(monkeypatch):
+    """A term that is 0 whatever it reads, and whose gradient is not."""
+    real = mrcom.TERMS["reconstruction"]
+
+    def broken(config, forward):
+        nothing = 0 * forward.model.decode(forward.posterior.feature, forward.batch.body)
+        return real(config, forward) + jnp.sqrt(jnp.sum(jnp.square(nothing), axis=-1))
+
+    monkeypatch.setitem(mrcom.TERMS, "reconstruction", broken)
+    small = agent()
+    state = small.init(root_key(0))
+    metrics = small.learn_model(state, batch(small.windows), root_key(1))[3]
+    assert all(np.isfinite(metrics[key]).all() for key in metrics if key.startswith(ROW))
+    said = r"'gradient' at update 7, though the loss of every row is, in one of a, b, c and 1 more;"
+    with pytest.raises(TrainingDivergedError, match=said):
+        check_finite(7, metrics, list("abcd"))
+
+
+def test_an_actor_whose_loss_is_not_finite_stops_at_the_same_update(monkeypatch):
+    real = sac.actor_loss
+    monkeypatch.setattr(sac, "actor_loss", lambda *args, **of: jnp.nan * real(*args, **of))
+    rng = np.random.default_rng(0)
+    draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
+    steps = sac.Transition(
+        draw(8, 5), jnp.tanh(draw(8, 2)), draw(8), draw(8, 5), jnp.ones(8), jnp.ones(8)
+    )
+    config = sac.SACConfig(batch=8)
+    state = sac.init_sac(5, 2, config, key=root_key(0))
+    metrics = sac.sac_update(state, steps, jnp.ones(2), config, key=root_key(1))[1]
+    with pytest.raises(TrainingDivergedError, match=r"Not finite: 'actor/gradient' at update 0"):
+        check_finite(0, metrics, list("abcdefgh"))

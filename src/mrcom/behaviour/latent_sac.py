@@ -57,6 +57,10 @@ class LatentSacConfig:
         return self.sac.discount
 
 
+OF_ACTOR = ("entropy", "gradient", "temperature")
+"""What is said of the actor besides."""
+
+
 class LatentSacState(eqx.Module):
     """Everything that changes while behaviour is learnt.
 
@@ -127,9 +131,8 @@ class LatentSac(AbstractBehaviour):
         after, metrics = self._fit_values(state, posterior.expected, steps, scenario)
         names = ("loss", "value", "target", "disagreement")
         metrics |= {
-            "actor/entropy": learnt["actor/entropy"],
             "actor/imitation": examples.loss(state.sac.actor),
-            "actor/temperature": learnt["actor/temperature"],
+            **{f"actor/{name}": learnt[f"actor/{name}"] for name in OF_ACTOR},
             **{f"twin/{name}": learnt[f"critic/{name}"] for name in names},
             "row/twin": jnp.mean(learnt["row/critic"].reshape(rows, length), axis=1),
         }

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from mrcom.behaviour.policy import Actor, ActorConfig
@@ -176,8 +177,8 @@ def sac_update(
         after = fitted()
     else:
         moves = (state.updates >= config.actor_start) & (state.updates % config.actor_every == 0)
-        after = jax.lax.cond(moves, fitted, lambda: now)
-    actor, actor_moments, log_temperature, temperature_moments = after
+        after = jax.lax.cond(moves, fitted, lambda: (now, jnp.zeros(())))
+    (actor, actor_moments, log_temperature, temperature_moments), norm = after
     learnt = SACState(
         actor=actor,
         origin=state.origin,
@@ -190,7 +191,8 @@ def sac_update(
         temperature_moments=temperature_moments,
         updates=state.updates + 1,
     )
-    return learnt, metrics | {"actor/temperature": jnp.exp(state.log_temperature)}
+    metrics |= {"actor/temperature": jnp.exp(state.log_temperature), "actor/gradient": norm}
+    return learnt, metrics
 
 
 def sac_updates(
@@ -224,7 +226,7 @@ def _fit_actor(
     config: SACConfig,
     key: PRNGKeyArray,
     besides: Callable[[Actor], Array] | None,
-) -> Learner:
+) -> tuple[Learner, Float[Array, ""]]:
     actor, actor_moments, log_temperature, temperature_moments = now
 
     def loss_of(actor: Actor) -> tuple[Float[Array, ""], Float[Array, " B"]]:
@@ -250,7 +252,8 @@ def _fit_actor(
     log_temperature, temperature_moments = descend(
         adam(config.temperature_rate), log_temperature, grad, temperature_moments
     )
-    return actor, actor_moments, log_temperature, temperature_moments
+    learnt = actor, actor_moments, log_temperature, temperature_moments
+    return learnt, optax.tree.norm(grads)
 
 
 def _fit_critics(

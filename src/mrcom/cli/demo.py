@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from mrcom.cli.choices import Choice
-from mrcom.cli.options import METHOD, Budget, Given, Resume, RunDir, Seed, Size
+from mrcom.cli.options import EVALUATION_SEED, METHOD, Budget, Given, Resume, RunDir, Seed, Size
 
 SEVERAL = Choice("method", (*METHOD.names, "all"))
 
@@ -132,7 +132,7 @@ def _demo(options: Demo, method: str, path: pathlib.Path, *, resume: bool) -> No
     predict_held_out(run, budget)
     for config in (adaptation(run), CONTROL):
         adapt_run(run, config, budget, seed=run.config.seed)
-    judge_run(run, budget, seed=run.config.seed)
+    judge_run(run, budget, seed=EVALUATION_SEED)
     print_report(run.folder, budget.name)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from mrcom.cli.options import LatentErrorText, OtherBudget, Run, budget_for
+from mrcom.cli.options import EVALUATION_SEED, LatentErrorText, OtherBudget, Run, budget_for
 
 if TYPE_CHECKING:
     from mrcom.agents.presets import Budget
@@ -21,12 +21,12 @@ class Evaluate:
     run: Run
     budget: OtherBudget = None
     seed: Annotated[
-        int | None,
+        int,
         tyro.conf.arg(
-            help="Seed of the episodes; that of the run by default. Scores of other seeds stay, "
-            "and count as more episodes."
+            help="Seed of the episodes, the same for all runs unless one is given. Scores of other "
+            "seeds stay, and count as more episodes."
         ),
-    ] = None
+    ] = EVALUATION_SEED
     planner: Annotated[
         bool,
         tyro.conf.arg(
@@ -55,7 +55,6 @@ def run(options: Evaluate) -> int | None:
     from mrcom.train.run_folder import open_run
 
     trained = open_trained(open_run(options.run))
-    seed = trained.config.seed if options.seed is None else options.seed
     budget = budget_for(trained, options.budget)
     error = latent_error(options.latent_error)
     asked = options.planner, options.oracle_planner
@@ -65,7 +64,7 @@ def run(options: Evaluate) -> int | None:
     if options.oracle_planner:
         observed_reward([target.scenario for target in targets_of_run(trained, budget)])
     predict_held_out(trained, budget)
-    judge_run(trained, budget, seed=seed, planners=planners, error=error)
+    judge_run(trained, budget, seed=options.seed, planners=planners, error=error)
     print_report(trained.folder, budget.name)
     return None
 

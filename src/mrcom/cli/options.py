@@ -22,6 +22,8 @@ JACOBIAN = Choice("jacobian-kind", ("jvp", "vjp", "directional", "spectral"))
 PROMPT = Choice("prompt", ("expert", "own", "none"))
 BUDGET = Choice("budget", AMOUNTS)
 SIZE = Choice("size", AMOUNTS)
+EVALUATION_SEED = 0
+"""Of episodes that policies are judged in: runs of all seeds begin them alike."""
 
 MethodKind = Annotated[
     str,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from mrcom.cli.choices import Choice
-from mrcom.cli.options import Json, OtherBudget, Run, budget_for
+from mrcom.cli.options import EVALUATION_SEED, Json, OtherBudget, Run, budget_for
 
 if TYPE_CHECKING:
     from mrcom.agents.presets import Budget
@@ -51,8 +51,8 @@ class Robustness:
     ] = ()
     budget: OtherBudget = None
     seed: Annotated[
-        int | None, tyro.conf.arg(help="Seed of the episodes; that of the run by default.")
-    ] = None
+        int, tyro.conf.arg(help="Seed of the episodes, the same for all runs unless one is given.")
+    ] = EVALUATION_SEED
     json: Json = False
 
 
@@ -111,9 +111,8 @@ def run(options: Robustness) -> int | None:
     from mrcom.train.run_folder import open_run
 
     trained = open_trained(open_run(options.run))
-    seed = trained.config.seed if options.seed is None else options.seed
     budget = budget_for(trained, options.budget)
-    study = study_of(trained, budget, options.policies, options.only, seed=seed)
+    study = study_of(trained, budget, options.policies, options.only, seed=options.seed)
     file = trained.folder.path / "robustness.jsonl"
     for cell in study.cells(read_records(file, Cell)):
         append_record(file, cell)

@@ -2,7 +2,9 @@
 
 import concurrent.futures
 import dataclasses
+import queue
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import equinox as eqx
@@ -15,9 +17,6 @@ from mrcom.simulate.simulator import Simulator
 from mrcom.train.collect import collect_random, collect_with_agent, collect_with_experts
 from mrcom.train.episodes import EpisodeFiles
 from mrcom.train.run import Run
-
-SHOWN_EVERY_S = 0.1
-"""Between two looks at how far a round is that is waited for [s]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +58,7 @@ class Collector:
         seed = named_seed(self._run.config.seed, who, phase or number)
         self._counter = _Counter()
         self._begun = self._thread.submit(self._make, number, who, seed, state)
+        self._begun.add_done_callback(self._counter.end)
 
     def begin_ahead(self, state: Any) -> None:
         """Begin the next phase's round, of the state as it is, which may be given away.
@@ -77,6 +77,8 @@ class Collector:
             CheckpointError: the file is missing, damaged or another one.
         """
         steps, _ = self._episodes.read(number, checksum)
+        self._counter = _Counter()
+        self._counter.end()
         self._begun = concurrent.futures.Future()
         self._begun.set_result(Round(steps, checksum))
 
@@ -90,8 +92,8 @@ class Collector:
         assert self._begun is not None
         if bar is not None:
             shown = StepWithin(bar, title, self._run.config.budget.episode_steps)
-            while concurrent.futures.wait([self._begun], SHOWN_EVERY_S).not_done:
-                shown.advance(self._counter.new())
+            for num in self._counter:
+                shown.advance(num)
         return self._begun.result()
 
     def take(self, bar: Bar, title: str) -> Round:
@@ -133,18 +135,21 @@ class Collector:
 
 
 class _Counter:
-    """Counts the steps of a round, which ends where it is told to stop."""
+    """Says in one thread what another does step by step; whoever counts is stopped on demand."""
 
     def __init__(self) -> None:
         self.stopped = threading.Event()
-        self._done, self._read = 0, 0
+        self._steps: queue.SimpleQueue[int | None] = queue.SimpleQueue()
 
     def advance(self, by: int = 1, text: str = "") -> None:
         if self.stopped.is_set():
             raise concurrent.futures.CancelledError
-        self._done += by
+        self._steps.put(by)
 
-    def new(self) -> int:
-        """Steps since this was last asked."""
-        before, self._read = self._read, self._done
-        return self._read - before
+    def end(self, *_: Any) -> None:
+        """Say that no more steps will follow."""
+        self._steps.put(None)
+
+    def __iter__(self) -> Iterator[int]:
+        """The steps as they come, until the end."""
+        return iter(self._steps.get, None)

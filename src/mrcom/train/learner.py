@@ -1,6 +1,6 @@
 """Many updates in a row, watched for losses that are no longer finite."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -18,6 +18,9 @@ ROW = "row/"
 """Metrics under this prefix hold one number per row of the batch; they are never logged."""
 STORED = "stored/"
 """Those under this one go back into replay, beside the steps that they were made of."""
+
+KEPT = "what was saved before is kept"
+"""Of a run that stops, whether it has saved anything yet or not."""
 
 
 def run_updates(
@@ -58,7 +61,12 @@ def run_updates(
 
 
 def check_finite(update: int, metrics: Metrics, names: Sequence[str]) -> None:
-    """Raise if any row of any loss term is not finite."""
+    """Raise if any row of any loss term is not finite, or any gradient.
+
+    Raises:
+        TrainingDivergedError: names the terms and the scenarios of the rows; a gradient that is
+            broken where every loss is finite has no row, and may be of any scenario of the batch.
+    """
     terms, rows = [], set()
     for key, values in metrics.items():
         if key.startswith(ROW):
@@ -66,12 +74,25 @@ def check_finite(update: int, metrics: Metrics, names: Sequence[str]) -> None:
             if bad.size:
                 terms.append(f"'{key.removeprefix(ROW)}'")
                 rows |= {names[row] for row in bad.tolist()}
+    gradients = [key for key in metrics if key.rpartition("/")[2] == "gradient"]
+    broken = [f"'{key}'" for key in gradients if not np.isfinite(np.asarray(metrics[key])).all()]
     if terms:
-        raise TrainingDivergedError(
-            f"Not finite: the loss {', '.join(terms)} at update {update}, in scenario "
-            f"{', '.join(sorted(rows)[:3])}; the last good checkpoint is kept. Lower the learning "
-            f"rate or look at this scenario's observations."
-        )
+        where = f"the loss {', '.join(terms)} at update {update}, in scenario {_some(rows)}"
+    elif broken:
+        which = f"{', '.join(broken)} at update {update}, though the loss of every row is"
+        where = f"{which}, in one of {_some(names)}"
+    else:
+        return
+    raise TrainingDivergedError(
+        f"Not finite: {where}; {KEPT}. Lower the learning rate or look at the observations there."
+    )
+
+
+def _some(names: Iterable[str]) -> str:
+    """A few of the scenarios."""
+    known = sorted(set(names))
+    more = f" and {len(known) - 3} more" if len(known) > 3 else ""
+    return ", ".join(known[:3]) + more
 
 
 def check_state(updates: int, state: Any) -> None:
@@ -84,7 +105,7 @@ def check_state(updates: int, state: Any) -> None:
         if jnp.issubdtype(leaf.dtype, jnp.inexact) and not np.isfinite(np.asarray(leaf)).all():
             raise TrainingDivergedError(
                 f"Not finite: {name.lstrip('.')} after {updates} updates, though every loss was; "
-                f"the last good checkpoint is kept. Lower the learning rate."
+                f"{KEPT}. Lower the learning rate."
             )
 
 
