@@ -11,8 +11,9 @@ import pytest
 from mrcom.agents.build import build_agent
 from mrcom.agents.mrcom import MRCOM
 from mrcom.agents.presets import budget
+from mrcom.behaviour import sac
 from mrcom.behaviour.sac import SACConfig, init_sac
-from mrcom.core.errors import ConfigError
+from mrcom.core.errors import ConfigError, TrainingDivergedError
 from mrcom.core.rng import root_key
 from mrcom.core.types import Layout
 from mrcom.train.adapt_config import AdaptConfig
@@ -56,6 +57,21 @@ def test_a_better_episode_loosens_the_anchor_and_another_tightens_it_by_the_squa
     better = learner.judged(learnt, learnt.actor, better=True)
     assert float(better.anchor) == pytest.approx(0.2 / 3)
     assert eqx.tree_equal(better.actor, learnt.actor)
+
+
+def test_what_is_not_finite_is_named_with_its_target(agent, monkeypatch):
+    real = sac.actor_loss
+    monkeypatch.setattr(sac, "actor_loss", lambda *args, **of: jnp.nan * real(*args, **of))
+    share = Share(0, 1, 1, jnp.ones(A), np.random.default_rng(1), root_key(2), "a slow hopper")
+    # Of a size that no other test compiles, or the loss would be the old one.
+    config = dataclasses.replace(CONFIG, sac=dataclasses.replace(SAC, batch=3))
+    learner = SacLearner(agent, config, Shown("feature", observe_reward=False))
+    learning = learner.begin(agent.init(root_key(0)), agent.model_config.feature, key=root_key(1))
+    steps = empty_real_steps(1, 3, agent.model_config.feature, A, None, 1)
+    steps.count = 3
+    said = "'actor/gradient' of the policy of target a slow hopper; nothing of this adaptation"
+    with pytest.raises(TrainingDivergedError, match=said):
+        learner.learn(learning, None, steps, share)
 
 
 @pytest.mark.parametrize("behaviour", ["sac", "imagination"])

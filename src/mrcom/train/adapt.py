@@ -198,6 +198,7 @@ def _share(
         act_mask=jnp.asarray(worlds.masks.act)[target],
         rng=named_generator(seed, "minibatches", target, made),
         key=jax.random.fold_in(jax.random.fold_in(key, made), target),
+        name=worlds.scenarios[target].name,
     )
 
 

@@ -1,12 +1,14 @@
 """What every learner of an adaptation does: begin with nothing real, learn after each episode."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from mrcom.behaviour.policy import Actor
+from mrcom.core.errors import TrainingDivergedError
 from mrcom.train.real_steps import RealSteps
 
 
@@ -26,6 +28,21 @@ class Share:
     """Of what is drawn on the host."""
     key: PRNGKeyArray
     """Of what is drawn on the device."""
+    name: str = ""
+    """Of the target, for messages."""
+
+    def check(self, metrics: Mapping[str, Array]) -> None:
+        """Raise where what the updates say of themselves is not finite.
+
+        Raises:
+            TrainingDivergedError: names the losses and the target.
+        """
+        broken = [f"'{key}'" for key, value in metrics.items() if not np.isfinite(value).all()]
+        if broken:
+            raise TrainingDivergedError(
+                f"Not finite: {', '.join(broken)} of the policy of target {self.name}; nothing of "
+                f"this adaptation is kept. Lower its learning rates."
+            )
 
 
 @runtime_checkable

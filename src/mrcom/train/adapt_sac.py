@@ -72,12 +72,13 @@ class SacLearner:
         """Updates on minibatches of real and, before each chunk, freshly dreamt transitions."""
         for first in range(0, share.num, self.config.chunk):
             num = min(self.config.chunk, share.num - first)
-            learning = self._chunk(learning, state, real, share, num)
+            learning, metrics = self._chunk(learning, state, real, share, num)
+            share.check(metrics)
         return learning
 
     def _chunk(
         self, learning: SACState, state: Any, real: RealSteps, share: Share, num: int
-    ) -> SACState:
+    ) -> tuple[SACState, dict[str, Array]]:
         config, target, rng = self.config, share.target, share.rng
         made = int(learning.updates)
         key = jax.random.fold_in(share.key, made)
@@ -106,7 +107,7 @@ def _dream_and_update(
     index: Int[Array, "n B"],
     act_mask: Float[Array, " A"],
     key: PRNGKeyArray,
-) -> SACState:
+) -> tuple[SACState, dict[str, Array]]:
     agent, config, keys = learner.agent, learner.config, named_keys(key, "dream", "update")
     reads = learner.shown.of_dreams(agent, state, starts)
     dream = dreaming(agent).dream_from(
@@ -123,7 +124,7 @@ def _dream_and_update(
         weight=jnp.ones(index.shape),
     )
     mixed = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), batches, dreamt)
-    return sac_updates(learning, mixed, act_mask, config.sac, key=keys.update)[0]
+    return sac_updates(learning, mixed, act_mask, config.sac, key=keys.update)
 
 
 @eqx.filter_jit
@@ -133,5 +134,5 @@ def _update(
     act_mask: Float[Array, " A"],
     key: PRNGKeyArray,
     config: SACConfig,
-) -> SACState:
-    return sac_updates(learning, batches, act_mask, config, key=key)[0]
+) -> tuple[SACState, dict[str, Array]]:
+    return sac_updates(learning, batches, act_mask, config, key=key)
