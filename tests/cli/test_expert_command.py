@@ -24,10 +24,44 @@ def test_the_bar_follows_the_steps_and_never_passes_the_end():
     assert bar.texts == ["", "best return 512", "best return 512"]
 
 
+@pytest.fixture
+def asked(monkeypatch, tmp_path):
+    """What training was called with; it does nothing."""
+    calls = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "mrcom.train.expert.train_expert", lambda body, **kw: calls.append(kw | {"body": body})
+    )
+    return calls
+
+
+def test_an_hour_and_a_half_is_the_default_and_said_first(asked, capsys):
+    assert main(["expert", "--body", "walker"]) == 0
+    (call,) = asked
+    assert (call["body"], call["seconds"], call["env_steps"]) == ("walker", 5400.0, None)
+    first, *_ = capsys.readouterr().err.splitlines()
+    assert first == "training for 1.5 hours; choose otherwise by --seconds or --env-steps"
+
+
+@pytest.mark.parametrize(
+    ("args", "seconds", "env_steps"),
+    [
+        ("--env-steps 70", None, 70),
+        ("--seconds 60", 60.0, None),
+        ("--seconds 60 --env-steps 70", 60.0, 70),
+    ],
+)
+def test_a_limit_that_was_asked_for_is_the_only_one(asked, capsys, args, seconds, env_steps):
+    assert main(["expert", "--body", "walker", *args.split()]) == 0
+    (call,) = asked
+    assert (call["seconds"], call["env_steps"]) == (seconds, env_steps)
+    assert "choose otherwise" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ("--body walker", "--seconds or --env-steps"),
+        ("--body walker --run-dir notes", "notes exists already"),
         ("--body walker --seconds nan", "--seconds nan must be a finite number above 0"),
         ("--body walker --seconds inf", "--seconds inf must be a finite number above 0"),
         ("--body walker --seconds -5", "--seconds -5 must be a finite number above 0"),

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import pathlib
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,7 +11,10 @@ from typing import Any
 from mrcom.cli.bodies import SUFFIX, Body, single
 from mrcom.cli.options import Resume, RunDir, Seed, place_of_run
 from mrcom.core.errors import ConfigError
-from mrcom.core.progress import Bar, progress
+from mrcom.core.progress import Bar, duration, progress
+
+SECONDS = 5400.0
+"""How long an expert is trained where nothing else was asked for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +23,8 @@ class Expert:
 
     body: Body
     seconds: float | None = None
-    """Stop after this many seconds of training in this call."""
+    """Stop after this many seconds of training in this call; 5400 by default, or no such limit
+    where --env-steps is given."""
     env_steps: int | None = None
     """Stop after this many actions, summed over all simulations and earlier calls."""
     seed: Seed = 0
@@ -33,17 +38,20 @@ def run(options: Expert) -> None:
 
     name = single(options.body)
     run_dir, resume = place_of_run(options.run_dir, options.resume, f"expert-{name}-{options.seed}")
-    total = _total(options)
+    seconds, total = _limits(options)
     check_expert(run_dir, resume=resume)
+    if options.seconds is None and seconds is not None:
+        said = f"training for {duration(seconds)}; choose otherwise by --seconds or --env-steps"
+        print(said, file=sys.stderr, flush=True)
 
     # Late: an option that cannot work is answered before JAX is there.
     from mrcom.train.expert import train_expert
 
     with progress(f"training the expert of {name}", total=total) as bar:
-        report = _report_to(bar, total, by_time=options.seconds is not None)
+        report = _report_to(bar, total, by_time=seconds is not None)
         weights = train_expert(
             name,
-            seconds=options.seconds,
+            seconds=seconds,
             env_steps=options.env_steps,
             run_dir=run_dir,
             seed=options.seed,
@@ -56,18 +64,17 @@ def run(options: Expert) -> None:
         print(f"copy them to {place}: there, they are the expert of {name}")
 
 
-def _total(options: Expert) -> int:
-    """Where the bar ends: actions, or seconds where these are limited."""
+def _limits(options: Expert) -> tuple[float | None, int]:
+    """Seconds of training, if they are limited, and where the bar ends: these, or actions."""
     seconds, env_steps = options.seconds, options.env_steps
     if env_steps is not None and env_steps < 1:
         raise ConfigError(f"--env-steps {env_steps} must be at least 1; the nearest is 1.")
     if seconds is not None and not 0 < seconds < math.inf:
         raise ConfigError(f"--seconds {seconds:g} must be a finite number above 0, such as 60.")
-    if seconds is not None:
-        return math.ceil(seconds)
-    if env_steps is None:
-        raise ConfigError("Give --seconds or --env-steps: training would never stop.")
-    return env_steps
+    if seconds is None and env_steps is not None:
+        return None, env_steps
+    seconds = SECONDS if seconds is None else seconds
+    return seconds, math.ceil(seconds)
 
 
 def _report_to(bar: Bar, total: int, *, by_time: bool) -> Callable[[dict[str, Any]], None]:
