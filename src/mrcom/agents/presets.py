@@ -54,7 +54,7 @@ BUDGETS = {
 }
 
 
-MINUTES = {"mrcom": 13}
+MINUTES = {"mrcom": 9}
 """How long the whole demo of a method took at `tiny` on two idle cores. Source: our runs."""
 
 

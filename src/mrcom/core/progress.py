@@ -46,25 +46,35 @@ class LineBar:
         self._title, self._total, self._stream = title, total, stream
         self._interval_s = interval_s
         self._done, self._text = done, ""
-        self._start = time.monotonic()
-        # The pace of late, since the first steps often wait for a compiler.
-        self._marks = collections.deque([(self._start, done)], maxlen=8)
+        self._start = self._last = time.monotonic()
+        # The pace of late: (time, units done), from when the first units were, since these often
+        # wait for a compiler.
+        self._marks: collections.deque[tuple[float, int]] = collections.deque(maxlen=8)
 
     def advance(self, by: int = 1, text: str = "") -> None:
         """Count, and print when the last line is old enough."""
         self._done += by
         self._text = text or self._text
         now = time.monotonic()
-        if now - self._marks[-1][0] >= self._interval_s and self._done < self._total:
-            then, done = self._marks[0]
+        if now - self._last >= self._interval_s and self._done < self._total:
+            self._last = now
+            self._print(self._left(now))
+            if self._marks:
+                self._marks.append((now, self._done))
+        if by and not self._marks:
             self._marks.append((now, self._done))
-            pace = (self._done - done) / (now - then) if now > then else math.inf
-            # While a step within this one is made, this one may stand still.
-            self._print(f"{_clock((self._total - self._done) / pace)} left" if pace else "")
 
     def close(self) -> None:
         """Say how long it took."""
         self._print(f"took {_clock(time.monotonic() - self._start)}")
+
+    def _left(self, now: float) -> str:
+        """The time left; empty where nobody knows the pace, or a step within this one is made."""
+        then, done = self._marks[0] if self._marks else (now, self._done)
+        if self._done == done:
+            return ""
+        pace = (self._done - done) / (now - then) if now > then else math.inf
+        return f"{_clock((self._total - self._done) / pace)} left"
 
     def _print(self, timing: str) -> None:
         said = [f"{self._title}: {self._done}/{self._total}", timing, self._text]
