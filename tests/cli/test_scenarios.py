@@ -1,7 +1,9 @@
 """`mrcom scenarios` lists exact physical values."""
 
 import json
+import re
 
+import numpy as np
 import pytest
 
 from mrcom.cli.main import main
@@ -58,4 +60,28 @@ def test_what_differs_between_rows_becomes_a_column():
     rows = [{"scenario": "a", "gravity": 9.81}, {"scenario": "b", "gravity": 4.0}]
     shared, head, *lines = table(rows, {"scenario": "", "gravity": "m/s^2"})
     assert (shared, head.split()) == ("", ["scenario", "gravity", "[m/s^2]"])
-    assert [line.split() for line in lines] == [["a", "9.81"], ["b", "4"]]
+    assert [line.split() for line in lines] == [["a", "9.81"], ["b", "4.0"]]
+
+
+def test_the_table_says_the_numbers_that_json_says(capsys):
+    args = ["--body", "walker", "--count", "5", "--gravity", "20", "--friction", "20"]
+    physical = [row["physical"] for row in listed(capsys, *args)]
+    assert main(["scenarios", *args]) == 0
+    _, head, *lines = capsys.readouterr().out.splitlines()
+    names = re.sub(r" \[.*?\]", "", head).split()
+    assert {"target_speed", "torso_radius", "total_mass", "gravity", "friction"} <= set(names)
+    for line, row in zip(lines, physical, strict=True):
+        assert len(line) == len(head)
+        for name, said in zip(names, line.split(), strict=True):
+            assert said == str(row[name])
+            assert isinstance(row[name], str) or float(said) == row[name]
+
+
+def test_numbers_in_the_table_are_exact_and_its_columns_aligned():
+    rows = [{"mass": 0.1 + 0.2, "size": 1e-7}, {"mass": np.float64(29.5), "size": 1 / 3}]
+    assert table(rows, {"mass": "kg", "size": ""}) == [
+        "",
+        "          mass [kg]                size",
+        "0.30000000000000004               1e-07",
+        "               29.5  0.3333333333333333",
+    ]

@@ -80,7 +80,7 @@ def run(options: Scenarios) -> int:
 
 
 def table(rows: Sequence[Mapping[str, Any]], units: Mapping[str, str]) -> list[str]:
-    """A line with what all rows share, and a table of the rest."""
+    """A line with what all rows share, and a table of the rest; numbers are exact."""
     shared = {
         name: rows[0][name]
         for name in units
@@ -103,4 +103,5 @@ def table(rows: Sequence[Mapping[str, Any]], units: Mapping[str, str]) -> list[s
 
 
 def _text(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    # Exact, and as JSON has it; NumPy's own floats would say their type too.
+    return repr(float(value)) if isinstance(value, float) else str(value)
