@@ -145,6 +145,24 @@ def test_the_weights_that_ship_are_small_and_fit_their_bodies():
         assert load_expert(body).body == body
 
 
+def test_the_weights_ship_with_a_table_of_their_returns_at_every_speed():
+    import importlib.resources
+
+    from mrcom.train.expert_table import ALPHAS, ExpertTable
+
+    folder = importlib.resources.files("mrcom") / "experts"
+    _, *sections = (folder / "returns.md").read_text().split("\n## ")
+    told = {title: lines for title, _, *lines in map(str.splitlines, sections)}
+    assert {f"{body}.npz" for body in told} == {
+        file.name for file in folder.iterdir() if file.name.endswith(".npz")
+    }
+    heads = lambda lines: [line.split("|")[1] for line in lines if line]
+    for body, lines in told.items():
+        as_printed = ExpertTable(body, ALPHAS, *np.zeros((2, len(ALPHAS), 8, 12))).lines()
+        assert lines[0] == as_printed[0]
+        assert heads(lines) == heads(as_printed)
+
+
 def mixed_scenarios():
     lists = [sample_scenarios(body, Box(20, 100), 2, 0) for body in BODY_NAMES]
     return [scenario for group in zip(*lists, strict=True) for scenario in group]

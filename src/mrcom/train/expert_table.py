@@ -1,6 +1,7 @@
 """Returns of the experts that ship, by target speed and torso range, beside random actions.
 
-`python -m mrcom.train.expert_table` prints the tables of `docs/experts.md`.
+`python -m mrcom.train.expert_table` prints the tables of `experts/returns.md`, which ship with the
+weights, and that of the suite's tasks in `docs/experts.md`.
 """
 
 import argparse
@@ -128,7 +129,7 @@ def main() -> None:
         parser.error(str(error))
     for expert in experts:
         table = measure_expert(expert, seed=options.seed)
-        print(f"### {expert.body}\n", *table.lines(), "", sep="\n")
+        print(f"## {expert.body}\n", *table.lines(), "", sep="\n")
     suite = [line for expert in experts for line in measure_suite(expert, seed=options.seed)]
     print("| task of the suite | return | lowest to highest |", "| --- | --- | --- |", sep="\n")
     print(*suite, sep="\n")
