@@ -26,6 +26,7 @@ SETTINGS = {"mrcom": ("value_warmup=0",)}
 GOLDEN = {
     "mrcom": {
         "actor/entropy": 0.631723,
+        "actor/gradient": 2.08675,
         "actor/imitation": 2.31443,
         "actor/return_range": 0.00447247,
         "actor/temperature": 0.09994,
@@ -46,6 +47,7 @@ GOLDEN = {
     },
     "cadm": {
         "actor/entropy": 0.632024,
+        "actor/gradient": 2.69842,
         "actor/imitation": 2.8691,
         "actor/return_range": 0.00404085,
         "actor/temperature": 0.09994,
@@ -64,6 +66,7 @@ GOLDEN = {
     },
     "cadm-vanilla": {
         "actor/entropy": 0.632026,
+        "actor/gradient": 2.70048,
         "actor/imitation": 2.8691,
         "actor/return_range": 0.00404095,
         "actor/temperature": 0.09994,
@@ -81,6 +84,7 @@ GOLDEN = {
     },
     "sac": {
         "actor/entropy": 0.645037,
+        "actor/gradient": 2.37805,
         "actor/imitation": 2.46702,
         "actor/return_range": 0.00449015,
         "actor/temperature": 0.0999401,
@@ -94,6 +98,7 @@ GOLDEN = {
     },
     "sac-told": {
         "actor/entropy": 0.645001,
+        "actor/gradient": 2.65094,
         "actor/imitation": 2.45823,
         "actor/return_range": 0.00441746,
         "actor/temperature": 0.0999401,
