@@ -1,7 +1,9 @@
+import re
+
 import numpy as np
 import pytest
 
-from mrcom.core.errors import ConfigError
+from mrcom.core.errors import ConfigError, TrainingDivergedError
 from mrcom.scenarios import Box, Scenario, sample_scenarios
 from mrcom.simulate import RandomPolicy, Simulator, rollout
 
@@ -69,3 +71,17 @@ def test_progress_is_told_every_step():
     assert bar.total == 7
     with pytest.raises(ConfigError, match="num_steps=0"):
         rollout(simulator, RandomPolicy(simulator.masks), num_steps=0, seed=0)
+
+
+def test_an_action_that_is_not_finite_is_refused_before_it_is_simulated(capfd):
+    class Broken(RandomPolicy):
+        def act(self, carry, obs, action, reward):
+            chosen, carry = super().act(carry, obs, action, reward)
+            chosen[1] = np.nan
+            return chosen, carry
+
+    simulator = Simulator(sample_scenarios("cheetah", Box(20, 100), 3, 0))
+    name = re.escape(simulator.scenarios[1].name)
+    with pytest.raises(TrainingDivergedError, match=f"not finite in scenario {name}"):
+        rollout(simulator, Broken(simulator.masks), num_steps=2, seed=0)
+    assert capfd.readouterr().err == "", "MuJoCo was not asked"

@@ -5,7 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from mrcom.core.errors import ConfigError
+from mrcom.core.errors import ConfigError, TrainingDivergedError
 from mrcom.core.generators import named_generator
 from mrcom.core.progress import Bar, SilentBar
 from mrcom.core.steps import Masks, Steps
@@ -91,7 +91,8 @@ def rollout(
         progress: advanced by one at every step.
 
     Raises:
-        TrainingDivergedError: a simulation diverged; names its scenario.
+        TrainingDivergedError: a simulation diverged, or an action is not finite; names the
+            scenario.
     """
     if num_steps < 1:
         raise ConfigError(f"num_steps={num_steps} must be at least 1.")
@@ -116,6 +117,9 @@ def rollout(
             policy.show(image[:, t])
         chosen, carry = policy.act(carry, obs[:, t], action[:, t], reward[:, t])
         action[:, t + 1] = chosen * mask
+        if not (finite := np.isfinite(action[:, t + 1]).all(axis=1)).all():
+            name = simulator.scenarios[int(np.argmin(finite))].name
+            raise TrainingDivergedError(f"An action is not finite in scenario {name}.")
         obs[:, t + 1], reward[:, t + 1] = simulator.step(action[:, t + 1])
         simulator.check()
         if (t + 1) % part == 0 and t + 1 < num_steps:

@@ -144,7 +144,6 @@ class Simulator:
 
         Raises:
             ConfigError: wrong shape, or a scenario was never reset.
-            TrainingDivergedError: an action is not finite; names its scenario.
         """
         if action.shape != (self.num, self.layout.act):
             raise ConfigError(
@@ -152,9 +151,6 @@ class Simulator:
             )
         if not self._started.all():
             raise ConfigError("Call reset() before the first step().")
-        if not (finite := np.isfinite(action).all(axis=1)).all():
-            name = self.scenarios[int(np.argmin(finite))].name
-            raise TrainingDivergedError(f"An action is not finite in scenario {name}.")
         for rows, herd, perturbation in self._parts():
             herd.step(action[rows, : herd.body.act])
             self._read(rows, herd, perturbation, np.arange(len(rows)))
