@@ -12,6 +12,7 @@ from mrcom.evaluate.statistics import (
     mean,
     probability_of_improvement,
     stratified_interval,
+    stratified_mean,
 )
 
 SCORES = np.random.default_rng(0).normal(size=(5, 8))
@@ -40,6 +41,15 @@ def test_the_order_of_runs_and_scenarios_does_not_matter():
     mixed = SCORES[::-1, generator().permutation(8)]
     assert math.isclose(interquartile_mean(mixed), interquartile_mean(SCORES))
     assert math.isclose(probability_of_improvement(mixed, mixed), 0.5)
+
+
+def test_the_mean_over_a_box_weighs_its_parts_by_their_size():
+    # A fifth of the box is worth 10 and 30, the rest 100: 0.2 x 20 + 0.8 x 100.
+    scores, inside = np.array([[9.0, 100, 29], [11, 100, 31]]), np.array([True, False, True])
+    assert stratified_mean(inside, 0.2)(scores) == pytest.approx(84)
+    assert stratified_mean(inside, 2 / 3)(scores) == pytest.approx(mean(scores))
+    both = stratified_mean(inside, 0.2)(np.stack([scores, 2 * scores]))
+    np.testing.assert_allclose(both, [84, 168])
 
 
 def test_an_interval_depends_on_its_generator_and_on_nothing_else():

@@ -17,7 +17,7 @@ from mrcom.evaluate.scores import append_scores, read_scores
 from mrcom.models.latent_error import LatentError
 from mrcom.objectives.jacobian import JacobianConfig
 from mrcom.report.comparison import compare
-from mrcom.report.run_report import open_loop_file
+from mrcom.report.run_report import open_loop_file, write_report
 from mrcom.scenarios.splits import split
 from mrcom.train.run_folder import create_run, open_run
 from mrcom.train.settings import RunConfig
@@ -51,6 +51,22 @@ def test_the_better_run_is_said_to_be_better(tmp_path):
     assert "'MrCoM: adapted'" in ours.title and rows["Other: adapted"] == "0.00"
     rows = {row[1]: row[2] for row in theirs.groups[-1]}
     assert "'Other: adapted'" in theirs.title and rows["MrCoM: adapted"] == "1.00"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("table1-d", "of which 12.5 % is inside."), ("table1-d-shell", None)],
+)
+def test_a_wide_split_has_the_mean_over_its_whole_test_box(tmp_path, name, said):
+    folders = [
+        a_run(tmp_path / method.method.name, dataclasses.replace(method, split=split(name)))
+        for method in (ONE, OTHER)
+    ]
+    for tables in (compare(folders).tables, write_report(folders[0]).tables):
+        (table,) = [one for one in tables if one.title.startswith("Normalised score")]
+        boxes = [note for note in table.notes if note.startswith("test box")]
+        assert boxes == ([f"test box: the whole of it, {said}"] if said else [])
+        assert ("test box" in [group[0][0] for group in table.groups]) == bool(said)
 
 
 def test_predictions_name_every_budget_that_they_were_measured_with(tmp_path):

@@ -137,6 +137,26 @@ def test_aggregates_count_targets_and_lie_in_their_intervals():
     assert [group[0][0] for group in aggregate_table(only).groups] == ["inside"]
 
 
+def test_a_wide_test_box_has_a_mean_of_its_own_between_those_of_its_parts():
+    scores = invented_scores(seeds=(0, 1, 2))
+    table = aggregate_table(scores, share_inside=0.1)
+    assert [group[0][0] for group in table.groups] == ["inside", "outside", "all", "test box"]
+    assert table.groups[:3] == aggregate_table(scores).groups
+    inside, outside, _, whole = [{row[1]: row for row in group} for group in table.groups]
+    row = whole["adapted"]
+    expected = 0.1 * float(inside["adapted"][2]) + 0.9 * float(outside["adapted"][2])
+    assert float(row[2]) == pytest.approx(expected, abs=0.1)
+    low, high = map(float, row[3].split(" to "))
+    assert low < float(row[2]) < high
+    assert row[4:] == (NOTHING, NOTHING, "6 of 6")
+    assert table.notes[0] == "test box: the whole of it, of which 10 % is inside."
+    # Of scores in one part alone nothing can be said about the whole.
+    only = [s for s in scores if s.inside]
+    assert aggregate_table(only, share_inside=0.1) == aggregate_table(only)
+    lost = [s if s.inside else dataclasses.replace(s, normalised=None) for s in scores]
+    assert aggregate_table(lost, share_inside=0.1).groups[3][0][2:6] == (NOTHING,) * 4
+
+
 def test_improvement_is_certain_where_every_episode_is_better():
     rows = {row[1]: row for row in improvement_table(invented_scores(spread=1.0)).groups[0]}
     assert rows["SAC from scratch"][2:] == ("1.00", "1.00 to 1.00")

@@ -160,6 +160,18 @@ def test_a_range_that_cannot_be_is_refused(text, words):
         split(f"same:{text}:{text}")
 
 
+@pytest.mark.parametrize("name", ["table1-b", "table1-d", "table2-d"])
+def test_strata_weighed_by_their_share_are_a_draw_from_the_whole_test_box(name):
+    wide = split(name)
+    drawn = sample_scenarios("walker", wide.test, 4000, 0)
+    inside = [one for one in drawn if wide.train.holds(one)]
+    # 4,000 draws of a share of 0.1 to 0.25 are good to 0.007.
+    assert len(inside) / len(drawn) == pytest.approx(wide.share_inside(), abs=0.02)
+    alone = wide.share_inside(speeds=False)
+    torso, test = PRINTED[name[7]][0], PRINTED[name[7]][2]
+    assert alone == pytest.approx((torso / test) ** 2)
+
+
 def test_table_two_fixes_the_target_at_half_the_fastest_speed():
     inside, outside = targets_of("table2-d", 8)
     assert {scenario.target_speed for scenario in inside + outside} == {4.0}

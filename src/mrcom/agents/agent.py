@@ -151,6 +151,16 @@ class Agent(Learner, Protocol):
 
 
 @runtime_checkable
+class PromptReader(Protocol):
+    """A method that begins with a prompt: steps that fill its context before anything real."""
+
+    @property
+    def prompt_steps(self) -> int:
+        """Actions that a prompt shows; 0 where this form of the method reads none."""
+        ...
+
+
+@runtime_checkable
 class WorldModelAgent(Agent, Protocol):
     """A method that can dream."""
 

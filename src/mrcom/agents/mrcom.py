@@ -82,6 +82,11 @@ class MrCom(AbstractModularAgent):
         return "push" if DREAMT_CONTEXT in self.method.parts else "frozen"
 
     @property
+    def prompt_steps(self) -> int:
+        """Actions that a prompt shows: its first step is a reset's. None without a context."""
+        return self.windows.context - 1 if "context" in self.method.parts else 0
+
+    @property
     def model_config(self) -> ContextualConfig:
         """The model with the method's parts, and what its terms need besides."""
         bound = self.config.meta_state == "bound" and "meta_state" in self.method.terms

@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from mrcom.cli.choices import Choice
-from mrcom.cli.options import OtherBudget, Run, budget_for
+from mrcom.cli.options import OtherBudget, OtherPrompt, Run, budget_for
 
 LEARNER = Choice("learner", ("sac", "imagination", "ppo"))
 POLICY_INIT = Choice("policy-init", ("behaviour", "scratch"))
@@ -52,6 +52,7 @@ class Adapt:
             metavar=MODEL.metavar,
         ),
     ] = "frozen"
+    prompt: OtherPrompt = None
     name: Annotated[
         str, tyro.conf.arg(help="How tables and `mrcom.load` call the result.", metavar="NAME")
     ] = "adapted"
@@ -72,6 +73,7 @@ def run(options: Adapt) -> int | None:
 
     names = ("learner", "policy_init", "reads", "model")
     choices = {name: getattr(options, name) for name in names}
+    choices |= {} if options.prompt is None else {"prompt": options.prompt}
     AdaptConfig(options.name, **choices)  # What does not go together is refused before all else.
     if options.name == CONTROL.name:
         raise ConfigError(

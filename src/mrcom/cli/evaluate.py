@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from mrcom.cli.options import EVALUATION_SEED, LatentErrorText, OtherBudget, Run, budget_for
+from mrcom.cli.options import (
+    EVALUATION_SEED,
+    PROMPT,
+    LatentErrorText,
+    OtherBudget,
+    Run,
+    budget_for,
+)
 
 if TYPE_CHECKING:
     from mrcom.agents.presets import Budget
@@ -42,6 +49,15 @@ class Evaluate:
         ),
     ] = False
     latent_error: LatentErrorText = "none"
+    prompt: Annotated[
+        str | None,
+        PROMPT,
+        tyro.conf.arg(
+            help="Judge what training learnt with other prompts than it had; adapted policies have "
+            "those of `mrcom adapt --prompt`.",
+            metavar=PROMPT.metavar,
+        ),
+    ] = None
 
 
 def run(options: Evaluate) -> int | None:
@@ -51,6 +67,7 @@ def run(options: Evaluate) -> int | None:
     from mrcom.cli.report import print_report
     from mrcom.models.latent_error import latent_error
     from mrcom.train.adaptation import targets_of_run
+    from mrcom.train.adapted import check_prompt
     from mrcom.train.run import open_trained
     from mrcom.train.run_folder import open_run
 
@@ -61,10 +78,13 @@ def run(options: Evaluate) -> int | None:
     planners = [name for name, wanted in zip(PLANNERS, asked, strict=True) if wanted]
     if planners:  # refused before anything is computed
         planning_of(trained.agent)
+    if options.prompt is not None:
+        check_prompt(trained, options.prompt)
     if options.oracle_planner:
         observed_reward([target.scenario for target in targets_of_run(trained, budget)])
     predict_held_out(trained, budget)
-    judge_run(trained, budget, seed=options.seed, planners=planners, error=error)
+    seed, prompt = options.seed, options.prompt
+    judge_run(trained, budget, seed=seed, planners=planners, error=error, prompt=prompt)
     print_report(trained.folder, budget.name)
     return None
 
@@ -105,24 +125,26 @@ def judge_run(
     seed: int,
     planners: Sequence[str] = (),
     error: "LatentError | None" = None,
+    prompt: str | None = None,
 ) -> None:
     """Append the returns of every policy in every target to a run's scores.
 
-    With a latent error, policies act on states that are wrong by it; their names say so.
+    With a latent error, policies act on states that are wrong by it; with a kind of prompt, the
+    behaviour alone is judged. Names say both.
     """
     from mrcom.core.progress import duration
     from mrcom.evaluate.judge import Trial, judge
     from mrcom.evaluate.scores import append_scores
     from mrcom.models.latent_error import NONE
     from mrcom.train.adaptation import targets_of_run
-    from mrcom.train.contestants import contestants, planner, with_latent_error
+    from mrcom.train.contestants import contestants, planner, with_latent_error, with_prompt
     from mrcom.train.settings import worlds_of
 
     targets = targets_of_run(run, budget)
     worlds = worlds_of(run.config, [target.scenario for target in targets])
     inside = tuple(target.inside for target in targets)
     trial = Trial(worlds.scenarios, inside, worlds.layout, budget, seed)
-    policies = contestants(run, worlds.scenarios)
+    policies = contestants(run, worlds.scenarios) if prompt is None else with_prompt(run, prompt)
     if error not in (None, NONE):
         wrong = with_latent_error(run, policies, error, seed=seed)
         policies = {f"{name}, latent error {error.text}": one for name, one in wrong.items()}

@@ -72,6 +72,14 @@ PromptKind = Annotated[
         metavar=PROMPT.metavar,
     ),
 ]
+OtherPrompt = Annotated[
+    str | None,
+    PROMPT,
+    tyro.conf.arg(
+        help="What fills the model's context at first; as in training by default.",
+        metavar=PROMPT.metavar,
+    ),
+]
 LatentErrorText = Annotated[
     str,
     tyro.conf.arg(

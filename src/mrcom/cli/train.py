@@ -43,7 +43,7 @@ class Train:
             help="Training and test boxes by name, such as table1-a, or in per cent as KIND:ALPHA,"
             "BETA:ALPHA,BETA, such as shell:10,50:20,100; ranges may follow: 20,100,gravity=20. Of "
             "whatever KIND (same, wide, shell), policies are judged apart inside the first box and "
-            "outside it in the second."
+            "outside it in the second; tables of a wide one have the mean over it all, too."
         ),
     ] = "table1-d-shell"
     bodies: Bodies = ("hopper", "walker", "cheetah")

@@ -6,7 +6,7 @@ Source: Agarwal et al. 2021, arXiv 2108.13264.
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from mrcom.core.errors import ConfigError
 
@@ -30,6 +30,17 @@ def interquartile_mean(scores: Float[np.ndarray, "*S R N"]) -> Float[np.ndarray,
     ordered = np.sort(scores.reshape(*scores.shape[:-2], -1), axis=-1)
     size = ordered.shape[-1]
     return np.asarray(ordered[..., size // 4 : size - size // 4].mean(axis=-1))
+
+
+def stratified_mean(inside: Bool[np.ndarray, " N"], share_inside: float) -> Statistic:
+    """The mean over a box of scenarios of which some were drawn in a part and some outside it.
+
+    Args:
+        inside: which were drawn, evenly, in the part; the others evenly in the rest of the box.
+        share_inside: how much of the box the part is.
+    """
+    weights = np.where(inside, share_inside / inside.sum(), (1 - share_inside) / (~inside).sum())
+    return lambda scores: np.asarray((scores.mean(axis=-2) * weights).sum(axis=-1))
 
 
 def stratified_interval(

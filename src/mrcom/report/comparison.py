@@ -12,6 +12,7 @@ from mrcom.evaluate.scores import Score, read_scores, select
 from mrcom.report.run_report import read_open_loop
 from mrcom.report.table import Table
 from mrcom.report.tables import aggregate_table, budget_note, improvement_table, target_table
+from mrcom.report.targets import share_inside
 from mrcom.train.run_folder import RunFolder
 from mrcom.train.settings import RunConfig
 
@@ -34,6 +35,8 @@ class Compared:
     scores: tuple[Score, ...]
     errors: Mapping[str, OpenLoopErrors]
     """Open-loop errors by body; empty where they were not measured."""
+    share_inside: float | None
+    """Of a wide test box, how much lies in the training box."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +65,8 @@ class Comparison:
         """In reading order."""
         scores = self.scores
         tables = [prediction_table(self.runs)] if any(run.errors for run in self.runs) else []
-        tables += [target_table(scores), aggregate_table(scores)]
+        whole = aggregate_table(scores, share_inside=self.runs[0].share_inside)
+        tables += [target_table(scores), whole]
         names = dict.fromkeys(f"{run.name}: adapted" for run in self.runs)
         tables += [improvement_table(scores, ours=name) for name in names]
         return tuple(table for table in tables if table.rows)
@@ -95,7 +99,8 @@ def compare(folders: Sequence[RunFolder]) -> Comparison:
             choices.append(f"behaviour {config['behaviour']}")
         name = ", ".join([config["method"]["name"], *choices])
         scores = _last_scores(folder)
-        runs.append(Compared(name, config["seed"], scores, read_open_loop(folder)))
+        share = share_inside(config)
+        runs.append(Compared(name, config["seed"], scores, read_open_loop(folder), share))
         same = next((k for k, run in enumerate(runs) if run.seed == config["seed"]), 0)
         for k in {0, same}:
             _check_targets(folders[k], runs[k], folder, runs[-1])

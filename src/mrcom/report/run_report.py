@@ -21,7 +21,7 @@ from mrcom.report.tables import (
     open_loop_table,
     target_table,
 )
-from mrcom.report.targets import Target, targets_of
+from mrcom.report.targets import Target, share_inside, targets_of
 from mrcom.train.log import read_log
 from mrcom.train.run_folder import RunFolder, write_json
 
@@ -60,7 +60,8 @@ def write_report(folder: RunFolder, *, budget: str | None = None) -> RunReport:
     errors = read_open_loop(folder)
     if not scores and not errors:
         raise ConfigError(f"{folder.path} has nothing to report: evaluate the run first.")
-    tables = _tables(scores, errors)
+    share = share_inside(folder.config) if folder.config_file.is_file() else None
+    tables = _tables(scores, errors, share)
     claims = (*open_loop_claims(errors), *target_claims(scores))
     figures = _draw(folder, scores, targets)
     write_json(folder.summary_file, summary(claims))
@@ -101,10 +102,12 @@ def read_open_loop(folder: RunFolder) -> dict[str, OpenLoopErrors]:
         raise RunFolderError(f"{file} cannot be read as open-loop errors ({error}).") from error
 
 
-def _tables(scores: list[Score], errors: dict[str, OpenLoopErrors]) -> tuple[Table, ...]:
+def _tables(
+    scores: list[Score], errors: dict[str, OpenLoopErrors], share: float | None
+) -> tuple[Table, ...]:
     tables = [open_loop_table(errors)] if errors else []
     if scores:
-        tables += [target_table(scores), aggregate_table(scores)]
+        tables += [target_table(scores), aggregate_table(scores, share_inside=share)]
         improvement = improvement_table(scores)
         tables += [improvement] if improvement.rows else []
     return tuple(tables)

@@ -14,6 +14,7 @@ from mrcom.evaluate.statistics import (
     mean,
     probability_of_improvement,
     stratified_interval,
+    stratified_mean,
 )
 from mrcom.report.table import Table
 from mrcom.report.targets import (
@@ -88,22 +89,34 @@ def target_table(scores: Sequence[Score]) -> Table:
     )
 
 
-def aggregate_table(scores: Sequence[Score]) -> Table:
-    """Mean and interquartile mean of normalised scores, inside and outside the range."""
+def aggregate_table(scores: Sequence[Score], *, share_inside: float | None = None) -> Table:
+    """Mean and interquartile mean of normalised scores, inside and outside the range.
+
+    Args:
+        scores: of all policies.
+        share_inside: of a wide test box, how much lies in the training box: with it, the table
+            has the mean over the whole box as well, each of the two parts weighed by its size.
+    """
     parts = {
         "inside": select(scores, inside=True),
         "outside": select(scores, inside=False),
         "all": list(scores),
     }
+    if not (parts["inside"] and parts["outside"]):
+        del parts["all"]
+    elif share_inside is not None:
+        parts["test box"] = list(scores)
     groups = []
     for name, part in parts.items():
-        if not part or (name == "all" and not (parts["inside"] and parts["outside"])):
-            continue
+        share = share_inside if name == "test box" else None
         rows = [
-            _aggregate_row(name if number == 0 else "", method, select(part, method=method))
+            _aggregate_row(name if number == 0 else "", method, select(part, method=method), share)
             for number, method in enumerate(methods_of(part))
         ]
-        groups.append(tuple(rows))
+        groups += [tuple(rows)] if rows else []
+    whole = ()
+    if "test box" in parts and share_inside is not None:
+        whole = (f"test box: the whole of it, of which {100 * share_inside:.3g} % is inside.",)
     return Table(
         title="Normalised score over targets (0 random, 100 expert)",
         columns=(
@@ -116,7 +129,7 @@ def aggregate_table(scores: Sequence[Score]) -> Table:
             "targets counted",
         ),
         groups=tuple(groups),
-        notes=_unit_notes(scores),
+        notes=(*whole, *_unit_notes(scores)),
         text_columns=2,
     )
 
@@ -171,20 +184,28 @@ def _target_rows(scores: Sequence[Score], target: Target) -> tuple[tuple[str, ..
     return tuple(rows)
 
 
-def _aggregate_row(label: str, method: str, scores: Sequence[Score]) -> tuple[str, ...]:
+def _aggregate_row(
+    label: str, method: str, scores: Sequence[Score], share_inside: float | None
+) -> tuple[str, ...]:
     missing = {score.scenario for score in scores if score.normalised is None}
     known = [score for score in scores if score.scenario not in missing]
     num_targets = len(targets_of(scores))
     counted = f"{len(targets_of(known))} of {num_targets}"
     if not known:
         return label, title_of(method), *[NOTHING] * 4, counted
-    matrix = score_matrix(known).values
-    cells = []
-    for statistic in (mean, interquartile_mean):
+    found, statistics = score_matrix(known), [mean, interquartile_mean]
+    if share_inside is not None:
+        within = {score.scenario for score in known if score.inside}
+        inside = np.array([scenario in within for scenario in found.scenarios])
+        if inside.all() or not inside.any():
+            return label, title_of(method), *[NOTHING] * 4, counted
+        statistics = [stratified_mean(inside, share_inside)]
+    matrix, cells = found.values, []
+    for statistic in statistics:
         rng = named_generator(0, "aggregate", label, method)
         interval = stratified_interval(matrix, statistic, rng=rng) if len(matrix) > 1 else None
         cells += [_number(float(statistic(matrix))), _interval(interval)]
-    return label, title_of(method), *cells, counted
+    return label, title_of(method), *cells, *[NOTHING] * (4 - len(cells)), counted
 
 
 def _return_matrices(scores: Sequence[Score]) -> dict[str, ScoreMatrix]:
@@ -250,7 +271,11 @@ def _budget_notes(scores: Sequence[Score]) -> tuple[str, ...]:
             chosen = sorted({s.settings for s in of_method if s.settings})
             notes += [f"{title_of(method)}: {' or '.join(chosen)}."] if chosen else []
             continue
-        used = " or ".join(f"{steps:,} real steps, {ups:,} updates" for steps, ups in found)
+        used = " or ".join(
+            # A behaviour's updates were not made in a target.
+            f"{steps:,} real steps" + ("" if "behaviour" in method else f", {ups:,} updates")
+            for steps, ups in found
+        )
         chosen = " or ".join(sorted({s.settings or "the usual settings" for s in of_method}))
         how = f" ({chosen})" if any(s.settings for s in of_method) else ""
         notes.append(f"{title_of(method)}{how}: {used} in each target.")

@@ -2,14 +2,17 @@
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from mrcom.core.config import from_json
 from mrcom.core.generators import named_generator
 from mrcom.evaluate.scores import Score, score_matrix
 from mrcom.evaluate.statistics import Interval, episode_interval
+from mrcom.scenarios.splits import Split
 
 TITLES = {
     "random": "random actions",
@@ -44,6 +47,18 @@ class Target:
         """What tables and figures call it."""
         where = "inside" if self.inside else "outside"
         return f"{self.body} {self.target_speed:.2f} m/s, {where}{self.mark}"
+
+
+def share_inside(config: Mapping[str, Any]) -> float | None:
+    """How much of a run's test box lies in its training box, where its split is a wide one.
+
+    Args:
+        config: of the run, as its folder has it.
+    """
+    split = from_json(Split, config["split"])
+    if split.kind != "wide":
+        return None
+    return split.share_inside(speeds=config["reward"] != "stand")
 
 
 def targets_of(scores: Iterable[Score]) -> list[Target]:

@@ -182,7 +182,8 @@ class Split:
     kind: str
     """How the boxes lie, which is checked. same: one box for both; wide: the test box contains the
     training box; shell: some of the test box lies outside the training box. Whatever it is, runs
-    draw targets inside the training box, and others in the test box but outside the other."""
+    draw targets inside the training box, and others in the test box but outside the other; a wide
+    one's two strata together also say what its whole test box gives."""
     train: Box
     """Training scenarios come from here."""
     test: Box
@@ -209,6 +210,10 @@ class Split:
                 f"inside the training box ({self.train}), or all but does. Widen it, or call it "
                 f"'same'."
             )
+
+    def share_inside(self, *, speeds: bool = True) -> float:
+        """Share of the test box's scenarios that lie in the training box."""
+        return 1.0 - self.test.share_outside(self.train, speeds=speeds)
 
     def train_scenarios(
         self, body: str, n: int = 16, *, reward: str = "track", observation: str = "plain"

@@ -69,7 +69,7 @@ def probe_context(
     """
     targets = target_scenarios(run.config, scenarios, 0, "probe")
     worlds = worlds_of(run.config, [target.scenario for target in targets])
-    seed = named_seed(run.config.seed, "probe")
+    seed = named_seed(run.config.split.seed, "probe")
     prompt = prompts_for(run.config, agent, worlds, seed=seed)
     policy = AgentPolicy(
         agent, run.state, worlds.masks, prompt, named_keys(root_key(seed), "act").act

@@ -20,6 +20,7 @@ from mrcom.train.adapt_learner import Share, TargetLearner
 from mrcom.train.adapt_ppo import PPOLearner
 from mrcom.train.adapt_sac import SacLearner
 from mrcom.train.log import Counters, Log
+from mrcom.train.run import own_steps
 from mrcom.train.settings import Worlds
 from mrcom.train.target_models import Teacher
 from mrcom.train.targets import Targets, Views
@@ -86,12 +87,13 @@ def adapt(
     learnings = [
         learner.begin(state, width, key=jax.random.fold_in(keys.learners, n)) for n in range(num)
     ]
+    own = own_steps(agent, config.prompt) if config.asks_model else 0
     best = [Tried(one.actor, state, -math.inf) for one in learnings]
     states, dreamt = [state] * num, 0
     for episode in range(amount.episodes):
         actors = stacked([one.actor for one in learnings])
         returns = _act(targets, actors, amount, episode, config, keys.act, bar)
-        done = (targets.real.count, dreamt, int(learnings[0].updates))
+        done = (own + targets.real.count, dreamt, int(learnings[0].updates))
         _log_returns(log, config, worlds, returns, done, amount)
         for n, earned in enumerate(returns):
             if better := earned > best[n].earned:

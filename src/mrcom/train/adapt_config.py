@@ -8,6 +8,7 @@ from mrcom.agents.planning import PLANNERS
 from mrcom.behaviour.actor_critic import ActorCriticConfig
 from mrcom.behaviour.sac import SACConfig
 from mrcom.core.errors import ConfigError, check_least, unknown
+from mrcom.replay.prompts import KINDS
 from mrcom.train.adapt_ppo import PolicyOptimisation
 
 RESERVED = ("random", "expert", "behaviour", *PLANNERS)
@@ -47,6 +48,9 @@ class AdaptConfig:
     reads: str = "feature"
     """What the policy reads: the model's `feature`, or the normalised `observation`, and the
     last reward where agents see it."""
+    prompt: str = "expert"
+    """What fills the model's context at first: expert, own (the first steps of random actions in
+    the target, which count as real ones) or none."""
     model: str = "frozen"
     """`frozen`, or `finetune`: each target's own copy goes on learning on its real steps."""
     stretch: int = 50
@@ -93,6 +97,7 @@ class AdaptConfig:
             )
         _one_of("critics", self.critics, ("training", "new"))
         _one_of("reads", self.reads, ("feature", "observation"))
+        _one_of("prompt", self.prompt, KINDS)
         _one_of("model", self.model, ("frozen", "finetune"))
         if not 0 < self.real_share <= 1:
             raise ConfigError(
@@ -116,6 +121,11 @@ class AdaptConfig:
     def dreams_at_all(self) -> bool:
         """Whether anything is dreamt."""
         return self.learner == "imagination" or (self.learner == "sac" and self.real_share < 1)
+
+    @property
+    def asks_model(self) -> bool:
+        """Whether the world model's states are asked for."""
+        return self.reads == "feature" or self.dreams_at_all
 
     def explores(self, step: int) -> bool:
         """Whether the action of this step of a real episode is drawn."""
@@ -177,7 +187,7 @@ class Amount:
 def settings(config: AdaptConfig) -> str:
     """What policy and critics started from, and which other choices differ from the default."""
     default = AdaptConfig()
-    names = ("learner", "reads", "model")
+    names = ("learner", "reads", "prompt", "model")
     differ = [name for name in names if getattr(config, name) != getattr(default, name)]
     goes_on = config.policy_init == "behaviour" and config.learner == "sac"
     said = ["policy_init", *(["critics"] if goes_on else []), *differ]

@@ -9,7 +9,14 @@ from mrcom.core.errors import ConfigError
 from mrcom.core.progress import progress
 from mrcom.train.adapt import adapt
 from mrcom.train.adapt_config import AdaptConfig, Amount
-from mrcom.train.adapted import Record, policy_size, same_adaptation, save_adapted, views_of
+from mrcom.train.adapted import (
+    Record,
+    check_prompt,
+    policy_size,
+    same_adaptation,
+    save_adapted,
+    views_of,
+)
 from mrcom.train.log import Log
 from mrcom.train.run import Run
 from mrcom.train.run_folder import locked
@@ -45,6 +52,8 @@ def adaptation(
 ) -> AdaptConfig:
     """The paper's adaptation of a run, in dreams of its frozen model, or with other choices.
 
+    Its prompts are of the run's kind, unless another is chosen.
+
     Critics are new where policies are, and where SAC learnt none in training. Those that go on do
     so under the discount they were learnt with.
 
@@ -53,7 +62,7 @@ def adaptation(
     """
     if policy_init == "scratch" or run.agent.sac(run.state) is None:
         critics = "new"
-    config = AdaptConfig(name, policy_init=policy_init, critics=critics)
+    config = AdaptConfig(name, policy_init=policy_init, critics=critics, prompt=run.config.prompt)
     config = dataclasses.replace(config, **choices)
     if policy_init == "scratch":
         sac = _SAC
@@ -89,6 +98,8 @@ def adapt_run(run: Run, config: AdaptConfig, budget: Budget, *, seed: int) -> No
             f"reads={config.reads!r}: {run.folder.path} was trained with --inputs images, so there "
             f"are no vectors to read; reads='feature' is what its policies can have."
         )
+    if config.asks_model:
+        check_prompt(run, config.prompt)
     if not isinstance(run.agent, WorldModelAgent):
         config = dataclasses.replace(config, real_share=1.0)
     scenarios = tuple(target.scenario for target in targets_of_run(run, budget))

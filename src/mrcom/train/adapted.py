@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mrcom.agents.agent import dreaming
+from mrcom.agents.agent import PromptReader, dreaming
 from mrcom.agents.model_free import SIZES
 from mrcom.behaviour.policy import Actor, ActorConfig
 from mrcom.core.config import from_json, to_json
@@ -74,23 +74,43 @@ def policy_size(run: Run, config: AdaptConfig) -> ActorConfig:
 def views_of(run: Run, config: AdaptConfig, rows: Sequence[Scenario], masks: Masks) -> Views:
     """How an adaptation looks at scenarios while it learns, one for each row."""
     latent = None
-    if config.reads == "feature" or config.dreams_at_all:
-        latent = LatentView(run.agent, run.state, masks, prompts_of_rows(run, rows))
+    if config.asks_model:
+        latent = LatentView(run.agent, run.state, masks, prompts_of_rows(run, rows, config.prompt))
     if config.reads == "feature":
         assert latent is not None
         return Views(latent, latent)
     return Views(_observations(run, masks), latent)
 
 
-def prompts_of_rows(run: Run, rows: Sequence[Scenario]) -> Prompt:
+def prompts_of_rows(run: Run, rows: Sequence[Scenario], kind: str | None = None) -> Prompt:
     """The prompt of each row's scenario; a scenario that comes several times has one.
 
-    They are the run's: the same for all its policies, so that no row of a table owes anything to
-    a luckier prompt.
+    Their seed is the split's: the same for all policies and all runs, so that no row of a table
+    owes anything to a luckier prompt.
+
+    Args:
+        run: whose model is told them.
+        rows: the scenarios.
+        kind: expert, own or none; that of the run by default.
     """
-    distinct, seed = list(dict.fromkeys(rows)), named_seed(run.config.seed, "prompt")
-    prompts = prompts_for(run.config, run.agent, worlds_of(run.config, distinct), seed=seed)
+    distinct, seed = list(dict.fromkeys(rows)), named_seed(run.config.split.seed, "prompt")
+    config = dataclasses.replace(run.config, prompt=run.config.prompt if kind is None else kind)
+    prompts = prompts_for(config, run.agent, worlds_of(config, distinct), seed=seed)
     return choose_prompts(prompts, np.array([distinct.index(row) for row in rows]))
+
+
+def check_prompt(run: Run, kind: str) -> None:
+    """Refuse prompts for a method that reads none.
+
+    Raises:
+        ConfigError: it would change nothing.
+    """
+    agent = run.agent
+    if kind != run.config.prompt and not (isinstance(agent, PromptReader) and agent.prompt_steps):
+        raise ConfigError(
+            f"prompt={kind!r} would change nothing: {run.config.method.name} reads no prompt. "
+            f"Leave it out."
+        )
 
 
 def save_adapted(run: Run, found: Adapted, record: Record) -> None:
@@ -146,7 +166,7 @@ def adapted_policy(
         view: View = _observations(run, masks)
     else:
         # The prompts that were learnt with, which depend on the whole list of targets.
-        prompts = prompts_of_rows(run, record.targets)
+        prompts = prompts_of_rows(run, record.targets, record.config.prompt)
         latent = LatentView(run.agent, run.state, masks, choose_prompts(prompts, which))
         view = latent if models is None else _by_models(run, latent, models, which)
     return ActorsPolicy(view, actors, which, masks, seed)

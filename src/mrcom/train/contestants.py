@@ -16,8 +16,14 @@ from mrcom.models.world_model import AbstractLatentModel
 from mrcom.scenarios.scenario import Scenario
 from mrcom.simulate.rollout import Policy
 from mrcom.train.adapt_config import settings
-from mrcom.train.adapted import adapted_names, adapted_policy, adapted_record, prompts_of_rows
-from mrcom.train.run import Run
+from mrcom.train.adapted import (
+    adapted_names,
+    adapted_policy,
+    adapted_record,
+    check_prompt,
+    prompts_of_rows,
+)
+from mrcom.train.run import Run, own_steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,16 +40,38 @@ class Contestant:
     """How it was found, where that differs from what is usual."""
 
 
+def behaviour(run: Run, prompt: str) -> Contestant:
+    """What was learnt in training, without adaptation.
+
+    Args:
+        run: whose.
+        prompt: what kind of it fills the model's context at first.
+    """
+
+    def behave(rows: tuple[Scenario, ...], masks: Masks) -> AgentPolicy:
+        return AgentPolicy(run.agent, run.state, masks, prompts_of_rows(run, rows, prompt))
+
+    return Contestant(behave, own_steps(run.agent, prompt), run.counters.updates)
+
+
+def with_prompt(run: Run, prompt: str) -> dict[str, Contestant]:
+    """The behaviour with another kind of prompt than in training; its name says so.
+
+    Adapted policies have the prompts that they were adapted with.
+
+    Raises:
+        ConfigError: the run's method reads no prompt.
+    """
+    check_prompt(run, prompt)
+    return {f"behaviour, prompt {prompt}": behaviour(run, prompt)}
+
+
 def contestants(run: Run, scenarios: Sequence[Scenario]) -> dict[str, Contestant]:
     """The behaviour without adaptation, and what was adapted to all of these scenarios.
 
     Says of an adaptation that is left out why. All act by their modes.
     """
-
-    def behave(rows: tuple[Scenario, ...], masks: Masks) -> AgentPolicy:
-        return AgentPolicy(run.agent, run.state, masks, prompts_of_rows(run, rows))
-
-    found = {"behaviour": Contestant(behave, 0, run.counters.updates)}
+    found = {"behaviour": behaviour(run, run.config.prompt)}
     for name in adapted_names(run):
         record = adapted_record(run, name)
         if not set(scenarios) <= set(record.targets):
@@ -55,8 +83,10 @@ def contestants(run: Run, scenarios: Sequence[Scenario]) -> dict[str, Contestant
             print(f"not evaluated: {error}", file=sys.stderr)
             continue
         make = lambda rows, masks, name=name: adapted_policy(run, name, rows, masks)
-        amount = record.amount
-        found[name] = Contestant(make, amount.steps, amount.updates, settings(record.config))
+        amount, steps = record.amount, record.amount.steps
+        if record.config.asks_model:
+            steps += own_steps(run.agent, record.config.prompt)
+        found[name] = Contestant(make, steps, amount.updates, settings(record.config))
     return found
 
 

@@ -36,13 +36,13 @@ class HeldOut:
 def held_out(run: Run, budget: Budget) -> HeldOut:
     """One trajectory of every held-out scenario by its expert, one with random actions.
 
-    They are the same for every method that is compared, whatever its own behaviour is like. Where a
-    body has no expert there are only random actions.
+    They are the same for every method and every seed that is compared, whatever its own behaviour
+    is like: their seed is the split's. Where a body has no expert there are only random actions.
     """
     targets = target_scenarios(run.config, budget.held_out, 0, "held_out")
     worlds = worlds_of(run.config, [target.scenario for target in targets])
     simulator = Simulator(worlds.scenarios, layout=worlds.layout)
-    seed = named_seed(run.config.seed, "open_loop")
+    seed = named_seed(run.config.split.seed, "open_loop")
     length, collect = budget.evaluation_steps, {"random": collect_random}
     if all(has_expert(body) for body in run.config.bodies):
         collect = {"expert": collect_with_experts, **collect}

@@ -23,7 +23,7 @@ from mrcom.train.collector import Collector
 from mrcom.train.episodes import EpisodeFiles
 from mrcom.train.learner import check_state
 from mrcom.train.log import Log
-from mrcom.train.run import Run, init_key, prompts_for, restore, values_of
+from mrcom.train.run import Run, init_key, own_steps, prompts_for, restore, values_of
 from mrcom.train.run_folder import changes, write_config
 
 
@@ -204,6 +204,8 @@ def collect(member: Member, stopped: Callable[[], None], bar: Bar) -> None:
         run.experience.prompt = prompts_for(
             run.config, run.agent, run.worlds, seed=named_seed(run.config.seed, "prompt", 0)
         )
+        own = own_steps(run.agent, run.config.prompt) * len(run.worlds.scenarios)
+        run.counters = dataclasses.replace(run.counters, env_steps=own)
     for number in range(len(run.rounds), len(run.collectors)):
         stopped()
         who = run.collectors[number]

@@ -7,7 +7,7 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import PRNGKeyArray
 
-from mrcom.agents.agent import Agent
+from mrcom.agents.agent import Agent, PromptReader
 from mrcom.agents.build import build_agent
 from mrcom.behaviour.expert import ExpertPolicy
 from mrcom.core.config import difference, from_json, to_json
@@ -27,7 +27,7 @@ from mrcom.train.run_folder import RunFolder
 from mrcom.train.settings import CHANGEABLE, RunConfig, Worlds, may_change, training_worlds
 
 PROMPT_EPISODE = 300
-"""Control steps of the episodes that prompts are taken from."""
+"""Control steps of the experts' episodes that prompts are taken from."""
 
 
 @dataclasses.dataclass
@@ -213,7 +213,7 @@ def prompts_for(config: RunConfig, agent: Agent, worlds: Worlds, *, seed: int) -
     """What fills the contexts of some scenarios at first, of the run's kind.
 
     `expert` takes the best stretch of an episode of each scenario's expert; `own` the first
-    steps that random actions make there, as an agent that knows nothing would take.
+    steps that random actions make there, as an agent that knows nothing would take (`own_steps`).
     """
     steps = None
     if config.prompt != "none":
@@ -222,9 +222,10 @@ def prompts_for(config: RunConfig, agent: Agent, worlds: Worlds, *, seed: int) -
             policy: Any = ExpertPolicy(
                 worlds.scenarios, worlds.layout, plain_obs=simulator.plain_obs
             )
+            num_steps = min(config.budget.episode_steps, PROMPT_EPISODE)
         else:
             policy = RandomPolicy(worlds.masks, seed=seed)
-        num_steps = min(config.budget.episode_steps, PROMPT_EPISODE)
+            num_steps = max(1, agent.windows.context - 1)
         steps = rollout(simulator, policy, num_steps=num_steps, seed=seed)
     return make_prompts(
         config.prompt,
@@ -233,6 +234,16 @@ def prompts_for(config: RunConfig, agent: Agent, worlds: Worlds, *, seed: int) -
         window=agent.windows.context,
         steps=steps,
     )
+
+
+def own_steps(agent: Agent, kind: str) -> int:
+    """Real steps that a scenario's prompt takes of the agent itself; those of experts do not count.
+
+    Args:
+        agent: which reads the prompt, or does not.
+        kind: of prompt.
+    """
+    return agent.prompt_steps if kind == "own" and isinstance(agent, PromptReader) else 0
 
 
 def init_key(config: RunConfig) -> PRNGKeyArray:
