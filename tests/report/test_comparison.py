@@ -62,8 +62,13 @@ def test_a_wide_split_has_the_mean_over_its_whole_test_box(tmp_path, name, said)
         a_run(tmp_path / method.method.name, dataclasses.replace(method, split=split(name)))
         for method in (ONE, OTHER)
     ]
-    for tables in (compare(folders).tables, write_report(folders[0]).tables):
-        (table,) = [one for one in tables if one.title.startswith("Normalised score")]
+    compared, reported = compare(folders).tables, write_report(folders[0]).tables
+    by_body = [
+        [one for one in tables if one.title.startswith("Normalised score by body")]
+        for tables in (compared, reported)
+    ]
+    assert [len(found) for found in by_body] == [1, int(bool(said))]
+    for table in sum(by_body, []):
         boxes = [note for note in table.notes if note.startswith("test box")]
         assert boxes == ([f"test box: the whole of it, {said}"] if said else [])
         assert ("test box" in [group[0][0] for group in table.groups]) == bool(said)

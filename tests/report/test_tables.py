@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import re
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from rich.console import Console
 
 from mrcom.core.errors import ConfigError
 from mrcom.evaluate.open_loop import OpenLoopErrors
+from mrcom.report.body_table import body_table
 from mrcom.report.table import Table, to_markdown, to_rich, to_text
 from mrcom.report.tables import (
     NOTHING,
@@ -137,24 +139,45 @@ def test_aggregates_count_targets_and_lie_in_their_intervals():
     assert [group[0][0] for group in aggregate_table(only).groups] == ["inside"]
 
 
-def test_a_wide_test_box_has_a_mean_of_its_own_between_those_of_its_parts():
+def numbers(cell):
+    """Mean, low and high of a cell."""
+    return [float(number) for number in re.findall(r"-?[0-9.]+", cell)]
+
+
+def test_scores_by_body_are_their_means_and_lie_in_their_intervals():
     scores = invented_scores(seeds=(0, 1, 2))
-    table = aggregate_table(scores, share_inside=0.1)
-    assert [group[0][0] for group in table.groups] == ["inside", "outside", "all", "test box"]
-    assert table.groups[:3] == aggregate_table(scores).groups
-    inside, outside, _, whole = [{row[1]: row for row in group} for group in table.groups]
-    row = whole["adapted"]
-    expected = 0.1 * float(inside["adapted"][2]) + 0.9 * float(outside["adapted"][2])
-    assert float(row[2]) == pytest.approx(expected, abs=0.1)
-    low, high = map(float, row[3].split(" to "))
-    assert low < float(row[2]) < high
-    assert row[4:] == (NOTHING, NOTHING, "6 of 6")
+    table = body_table(scores)
+    assert table.columns == ("targets", "policy", "hopper", "walker", "cheetah", "all")
+    assert [group[0][0] for group in table.groups] == ["inside", "outside"]
+    by_policy = {row[1]: row for row in table.groups[1]}
+    adapted = [s for s in scores if s.method == "adapted" and not s.inside]
+    for column, body in enumerate(("hopper", "walker", "cheetah"), start=2):
+        expected = np.mean([s.normalised for s in adapted if s.body == body])
+        found, low, high = numbers(by_policy["adapted"][column])
+        assert found == pytest.approx(expected, abs=0.06) and low < found < high
+    every = np.mean([s.normalised for s in adapted])
+    assert numbers(by_policy["adapted"][5])[0] == pytest.approx(every, abs=0.06)
+    once = body_table(invented_scores(episodes=1)).groups[0][0]
+    assert "(" not in once[2], "one episode has no interval"
+
+
+def test_a_wide_test_box_has_means_of_its_own_between_those_of_its_parts():
+    scores = invented_scores(seeds=(0, 1, 2))
+    table = body_table(scores, share_inside=0.1)
+    assert [group[0][0] for group in table.groups] == ["inside", "outside", "test box"]
+    assert table.groups[:2] == body_table(scores).groups
     assert table.notes[0] == "test box: the whole of it, of which 10 % is inside."
+    inside, outside, whole = [{row[1]: row for row in group} for group in table.groups]
+    for column in range(2, 6):
+        cells = [numbers(part["adapted"][column]) for part in (inside, outside, whole)]
+        found, low, high = cells[2]
+        assert found == pytest.approx(0.1 * cells[0][0] + 0.9 * cells[1][0], abs=0.1)
+        assert low < found < high
     # Of scores in one part alone nothing can be said about the whole.
     only = [s for s in scores if s.inside]
-    assert aggregate_table(only, share_inside=0.1) == aggregate_table(only)
+    assert body_table(only, share_inside=0.1) == body_table(only)
     lost = [s if s.inside else dataclasses.replace(s, normalised=None) for s in scores]
-    assert aggregate_table(lost, share_inside=0.1).groups[3][0][2:6] == (NOTHING,) * 4
+    assert body_table(lost, share_inside=0.1).groups[2][0][2:] == (NOTHING,) * 4
 
 
 def test_improvement_is_certain_where_every_episode_is_better():

@@ -9,9 +9,15 @@ from mrcom.core.config import to_json
 from mrcom.core.errors import ConfigError, RunFolderError
 from mrcom.evaluate.open_loop import OpenLoopErrors
 from mrcom.evaluate.scores import Score, read_scores, select
+from mrcom.report.body_table import body_table
 from mrcom.report.run_report import read_open_loop
 from mrcom.report.table import Table
-from mrcom.report.tables import aggregate_table, budget_note, improvement_table, target_table
+from mrcom.report.tables import (
+    aggregate_table,
+    budget_note,
+    improvement_table,
+    target_table,
+)
 from mrcom.report.targets import share_inside
 from mrcom.train.run_folder import RunFolder
 from mrcom.train.settings import RunConfig
@@ -65,8 +71,8 @@ class Comparison:
         """In reading order."""
         scores = self.scores
         tables = [prediction_table(self.runs)] if any(run.errors for run in self.runs) else []
-        whole = aggregate_table(scores, share_inside=self.runs[0].share_inside)
-        tables += [target_table(scores), whole]
+        by_body = body_table(scores, share_inside=self.runs[0].share_inside)
+        tables += [target_table(scores), by_body, aggregate_table(scores)]
         names = dict.fromkeys(f"{run.name}: adapted" for run in self.runs)
         tables += [improvement_table(scores, ours=name) for name in names]
         return tuple(table for table in tables if table.rows)

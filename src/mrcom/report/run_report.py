@@ -10,6 +10,7 @@ from mrcom.evaluate.dreams import load_starts
 from mrcom.evaluate.open_loop import OpenLoopErrors, errors_from_json
 from mrcom.evaluate.pictures import load_pictures
 from mrcom.evaluate.scores import Score, read_scores, select
+from mrcom.report.body_table import body_table
 from mrcom.report.claims import Claim, claims_text, open_loop_claims, summary, target_claims
 from mrcom.report.curves import draw_learning_curves
 from mrcom.report.figures import draw_dreams, draw_scores
@@ -107,7 +108,8 @@ def _tables(
 ) -> tuple[Table, ...]:
     tables = [open_loop_table(errors)] if errors else []
     if scores:
-        tables += [target_table(scores), aggregate_table(scores, share_inside=share)]
+        whole = [] if share is None else [body_table(scores, share_inside=share)]
+        tables += [target_table(scores), *whole, aggregate_table(scores)]
         improvement = improvement_table(scores)
         tables += [improvement] if improvement.rows else []
     return tuple(tables)

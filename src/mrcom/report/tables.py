@@ -14,7 +14,6 @@ from mrcom.evaluate.statistics import (
     mean,
     probability_of_improvement,
     stratified_interval,
-    stratified_mean,
 )
 from mrcom.report.table import Table
 from mrcom.report.targets import (
@@ -84,39 +83,27 @@ def target_table(scores: Sequence[Score]) -> Table:
             "95 % interval",
         ),
         groups=groups,
-        notes=(*_change_notes(scores), *_unit_notes(scores), *_budget_notes(scores)),
+        notes=(*_change_notes(scores), *unit_notes(scores), *_budget_notes(scores)),
         text_columns=2,
     )
 
 
-def aggregate_table(scores: Sequence[Score], *, share_inside: float | None = None) -> Table:
-    """Mean and interquartile mean of normalised scores, inside and outside the range.
-
-    Args:
-        scores: of all policies.
-        share_inside: of a wide test box, how much lies in the training box: with it, the table
-            has the mean over the whole box as well, each of the two parts weighed by its size.
-    """
+def aggregate_table(scores: Sequence[Score]) -> Table:
+    """Mean and interquartile mean of normalised scores, inside and outside the range."""
     parts = {
         "inside": select(scores, inside=True),
         "outside": select(scores, inside=False),
         "all": list(scores),
     }
-    if not (parts["inside"] and parts["outside"]):
-        del parts["all"]
-    elif share_inside is not None:
-        parts["test box"] = list(scores)
     groups = []
     for name, part in parts.items():
-        share = share_inside if name == "test box" else None
+        if not part or (name == "all" and not (parts["inside"] and parts["outside"])):
+            continue
         rows = [
-            _aggregate_row(name if number == 0 else "", method, select(part, method=method), share)
+            _aggregate_row(name if number == 0 else "", method, select(part, method=method))
             for number, method in enumerate(methods_of(part))
         ]
-        groups += [tuple(rows)] if rows else []
-    whole = ()
-    if "test box" in parts and share_inside is not None:
-        whole = (f"test box: the whole of it, of which {100 * share_inside:.3g} % is inside.",)
+        groups.append(tuple(rows))
     return Table(
         title="Normalised score over targets (0 random, 100 expert)",
         columns=(
@@ -129,7 +116,7 @@ def aggregate_table(scores: Sequence[Score], *, share_inside: float | None = Non
             "targets counted",
         ),
         groups=tuple(groups),
-        notes=(*whole, *_unit_notes(scores)),
+        notes=unit_notes(scores),
         text_columns=2,
     )
 
@@ -156,14 +143,14 @@ def improvement_table(scores: Sequence[Score], *, ours: str = "adapted") -> Tabl
             interval = improvement_interval(a, b, rng=rng) if min(len(a), len(b)) > 1 else None
             label = name if not rows else ""
             probability = f"{probability_of_improvement(a, b):.2f}"
-            rows.append((label, title_of(method), probability, _interval(interval, 2)))
+            rows.append((label, title_of(method), probability, interval_text(interval, 2)))
         if rows:
             groups.append(tuple(rows))
     return Table(
         title=f"Probability that '{title_of(ours)}' has the higher return",
         columns=("targets", "against", "probability", "95 % interval"),
         groups=tuple(groups),
-        notes=("Mean over targets; 0.5 is a tie.", *_unit_notes(scores)),
+        notes=("Mean over targets; 0.5 is a tie.", *unit_notes(scores)),
         text_columns=2,
     )
 
@@ -179,33 +166,25 @@ def _target_rows(scores: Sequence[Score], target: Target) -> tuple[tuple[str, ..
                 cells += [NOTHING, NOTHING]
                 continue
             interval = interval_of(numbers, target, method)
-            cells += [_number(float(numbers.mean())), _interval(interval)]
+            cells += [number_text(float(numbers.mean())), interval_text(interval)]
         rows.append(tuple(cells))
     return tuple(rows)
 
 
-def _aggregate_row(
-    label: str, method: str, scores: Sequence[Score], share_inside: float | None
-) -> tuple[str, ...]:
+def _aggregate_row(label: str, method: str, scores: Sequence[Score]) -> tuple[str, ...]:
     missing = {score.scenario for score in scores if score.normalised is None}
     known = [score for score in scores if score.scenario not in missing]
     num_targets = len(targets_of(scores))
     counted = f"{len(targets_of(known))} of {num_targets}"
     if not known:
         return label, title_of(method), *[NOTHING] * 4, counted
-    found, statistics = score_matrix(known), [mean, interquartile_mean]
-    if share_inside is not None:
-        within = {score.scenario for score in known if score.inside}
-        inside = np.array([scenario in within for scenario in found.scenarios])
-        if inside.all() or not inside.any():
-            return label, title_of(method), *[NOTHING] * 4, counted
-        statistics = [stratified_mean(inside, share_inside)]
-    matrix, cells = found.values, []
-    for statistic in statistics:
+    matrix = score_matrix(known).values
+    cells = []
+    for statistic in (mean, interquartile_mean):
         rng = named_generator(0, "aggregate", label, method)
         interval = stratified_interval(matrix, statistic, rng=rng) if len(matrix) > 1 else None
-        cells += [_number(float(statistic(matrix))), _interval(interval)]
-    return label, title_of(method), *cells, *[NOTHING] * (4 - len(cells)), counted
+        cells += [number_text(float(statistic(matrix))), interval_text(interval)]
+    return label, title_of(method), *cells, counted
 
 
 def _return_matrices(scores: Sequence[Score]) -> dict[str, ScoreMatrix]:
@@ -232,7 +211,8 @@ def _change_notes(scores: Sequence[Score]) -> tuple[str, ...]:
     )
 
 
-def _unit_notes(scores: Sequence[Score]) -> tuple[str, ...]:
+def unit_notes(scores: Sequence[Score]) -> tuple[str, ...]:
+    """What the intervals of a table are over, as notes under it."""
     seeds = {score.seed for score in scores if score.method not in ("random", "expert")}
     if len(seeds) > 1:
         return (
@@ -284,11 +264,13 @@ def _budget_notes(scores: Sequence[Score]) -> tuple[str, ...]:
     return (*notes, *budget_note(score.budget for score in scores))
 
 
-def _number(value: float) -> str:
+def number_text(value: float) -> str:
+    """A return or a score in a cell."""
     return f"{value:.1f}"
 
 
-def _interval(interval: Interval | None, digits: int = 1) -> str:
+def interval_text(interval: Interval | None, digits: int = 1) -> str:
+    """An interval in a cell; `NOTHING` where there is none."""
     if interval is None or not np.isfinite(interval).all():
         return NOTHING
     return f"{interval[0]:.{digits}f} to {interval[1]:.{digits}f}"
