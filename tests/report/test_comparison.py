@@ -1,6 +1,7 @@
 """Runs side by side: what is comparable, and whose row a score belongs to."""
 
 import dataclasses
+import itertools
 import json
 
 import pytest
@@ -68,7 +69,7 @@ def test_a_wide_split_has_the_mean_over_its_whole_test_box(tmp_path, name, said)
         for tables in (compared, reported)
     ]
     assert [len(found) for found in by_body] == [1, int(bool(said))]
-    for table in sum(by_body, []):
+    for table in itertools.chain(*by_body):
         boxes = [note for note in table.notes if note.startswith("test box")]
         assert boxes == ([f"test box: the whole of it, {said}"] if said else [])
         assert ("test box" in [group[0][0] for group in table.groups]) == bool(said)
