@@ -6,7 +6,7 @@ import sys
 import pytest
 import tyro
 
-from mrcom.agents.build import METHODS
+from mrcom.agents.build import METHODS, SIZES_OF, has_size
 from mrcom.agents.modular_config import BEHAVIOURS
 from mrcom.agents.mrcom_config import SIZES
 from mrcom.agents.presets import BUDGETS
@@ -66,6 +66,16 @@ def test_the_names_are_those_that_the_package_knows():
     assert set(options.SIZE.names) == set(SIZES)
     assert set(options.BEHAVIOUR.names) == set(BEHAVIOURS)
     assert set(demo.SEVERAL.names) == {*METHODS, "all"}
+
+
+def test_a_method_trains_at_every_size_that_it_has_and_at_no_other(tmp_path, capsys):
+    every = {size for sizes in SIZES_OF.values() for size in sizes}
+    assert set(options.ANY_SIZE.names) == every > set(options.SIZE.names)
+    for size in every:
+        assert parse(["train", "--size", size]).size == size and has_size("dreamer", size)
+    path = tmp_path / "run"
+    assert main(["train", "--size", "1M", "--budget", "debug", "--run-dir", str(path)]) == 2
+    assert "Unknown size '1M'" in capsys.readouterr().err and not path.exists()
 
 
 @pytest.mark.parametrize("name", adapt.LEARNER.names)

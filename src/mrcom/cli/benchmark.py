@@ -9,10 +9,9 @@ from typing import Annotated, Any
 import tyro
 
 from mrcom.cli.choices import Choice
-from mrcom.cli.options import METHOD, Json
+from mrcom.cli.options import ANY_SIZE, METHOD, Json
 
 WHAT = Choice("benchmark", ("learn",))
-SIZE = Choice("size", ("debug", "tiny", "small", "1M", "12M", "25M", "full"))
 OTHERWISE = "small"
 """The size of methods that have none of the name that was asked for."""
 
@@ -28,10 +27,10 @@ class Benchmark:
     ] = "learn"
     size: Annotated[
         str,
-        SIZE,
+        ANY_SIZE,
         tyro.conf.arg(
             help=f"Size of the networks; a method without it is measured at `{OTHERWISE}`.",
-            metavar=SIZE.metavar,
+            metavar=ANY_SIZE.metavar,
         ),
     ] = "1M"
     methods: Annotated[

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from mrcom.cli.benchmark import SIZE
-from mrcom.cli.options import Json
+from mrcom.cli.options import ANY_SIZE, Json
 from mrcom.core.errors import MrcomError
 
 
@@ -28,10 +27,10 @@ class Doctor:
     ] = pathlib.Path("runs")
     size: Annotated[
         str | None,
-        SIZE,
+        ANY_SIZE,
         tyro.conf.arg(
             help="Say besides what an update of this size needs, and how fast it can be here.",
-            metavar=SIZE.metavar,
+            metavar=ANY_SIZE.metavar,
         ),
     ] = None
     json: Json = False

@@ -22,6 +22,9 @@ JACOBIAN = Choice("jacobian-kind", ("jvp", "vjp", "directional", "spectral"))
 PROMPT = Choice("prompt", ("expert", "own", "none"))
 BUDGET = Choice("budget", AMOUNTS)
 SIZE = Choice("size", AMOUNTS)
+"""Sizes that every method has."""
+ANY_SIZE = Choice("size", ("debug", "tiny", "small", "1M", "12M", "25M", "full"))
+"""Sizes that some method has."""
 EVALUATION_SEED = 0
 """Of episodes that policies are judged in: runs of all seeds begin them alike."""
 
@@ -109,6 +112,14 @@ Size = Annotated[
     SIZE,
     tyro.conf.arg(
         help="Size of the networks; that of the budget by default.", metavar=SIZE.metavar
+    ),
+]
+AnySize = Annotated[
+    str | None,
+    ANY_SIZE,
+    tyro.conf.arg(
+        help="Size of the networks; that of the budget by default. 1M, 12M and 25M are dreamer's.",
+        metavar=ANY_SIZE.metavar,
     ),
 ]
 RunDir = Annotated[

@@ -8,6 +8,7 @@ import tyro
 from mrcom.cli.bodies import Bodies, chosen
 from mrcom.cli.options import (
     JACOBIAN,
+    AnySize,
     BehaviourKind,
     Budget,
     Given,
@@ -20,7 +21,6 @@ from mrcom.cli.options import (
     RewardKind,
     RunDir,
     Seed,
-    Size,
     place_of_run,
 )
 
@@ -36,7 +36,7 @@ class Train:
 
     seed: Seed = 0
     budget: Budget = "tiny"
-    size: Size = None
+    size: AnySize = None
     split: Annotated[
         str,
         tyro.conf.arg(
