@@ -54,6 +54,17 @@ def test_the_better_run_is_said_to_be_better(tmp_path):
     assert "'Other: adapted'" in theirs.title and rows["MrCoM: adapted"] == "1.00"
 
 
+def test_runs_that_were_not_adapted_are_compared_by_their_behaviours(tmp_path):
+    folders = [create_run(tmp_path / str(k), run) for k, run in enumerate((ONE, OTHER))]
+    for folder, level in zip(folders, (250.0, 700.0), strict=True):
+        levels = {"random": 40.0, "expert": 800.0, "behaviour": level}
+        append_scores(folder.scores_file, invented_scores(levels=levels))
+    *_, ours, theirs = compare(folders).tables
+    rows = {row[1]: row[2] for row in ours.groups[-1]}
+    assert "'MrCoM: behaviour'" in ours.title and rows["Other: behaviour"] == "0.00"
+    assert "'Other: behaviour'" in theirs.title
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [("table1-d", "of which 12.5 % is inside."), ("table1-d-shell", None)],

@@ -44,6 +44,11 @@ class Compared:
     share_inside: float | None
     """Of a wide test box, how much lies in the training box."""
 
+    @property
+    def asked_about(self) -> str:
+        """Whose probability of improvement is told: the behaviour's where nothing was adapted."""
+        return "adapted" if select(self.scores, method="adapted") else "behaviour"
+
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
@@ -73,7 +78,7 @@ class Comparison:
         tables = [prediction_table(self.runs)] if any(run.errors for run in self.runs) else []
         by_body = body_table(scores, share_inside=self.runs[0].share_inside)
         tables += [target_table(scores), by_body, aggregate_table(scores)]
-        names = dict.fromkeys(f"{run.name}: adapted" for run in self.runs)
+        names = dict.fromkeys(f"{run.name}: {run.asked_about}" for run in self.runs)
         tables += [improvement_table(scores, ours=name) for name in names]
         return tuple(table for table in tables if table.rows)
 
