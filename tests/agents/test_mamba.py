@@ -408,6 +408,12 @@ def test_what_cannot_be_is_refused(change, said):
         agent_of(change())
 
 
+def test_a_horizon_without_a_single_move_is_refused():
+    with pytest.raises(ConfigError, match="first_steps=1 must be at least 2"):
+        MambaConfig(first_steps=1)
+    assert MambaConfig(first_steps=2).first_steps == 2
+
+
 def test_a_behaviour_of_others_is_refused():
     with pytest.raises(ConfigError, match="'imagination'"):
         build(MAMBA, "debug", layout=worlds.LAYOUT, num_scenarios=6, behaviour="sac")

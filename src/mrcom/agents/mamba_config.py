@@ -113,7 +113,8 @@ class MambaConfig:
     """Added to what is filtered while learning from replay."""
 
     def __post_init__(self):
-        check_least(self, 1, "sub_episodes", "first_steps", "some", "starts", "horizon")
+        check_least(self, 1, "sub_episodes", "some", "starts", "horizon")
+        check_least(self, 2, "first_steps")  # an example is a step and the one after it
         check_shares(self, "discount", "lambda_", "slow_rate", "scale_rate")
         if self.windows.place != "start" or self.windows.context:
             raise ConfigError(
