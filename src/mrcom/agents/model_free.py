@@ -40,7 +40,7 @@ class Size:
     windows: Windows
     """Every transition of them is in the minibatch."""
     rate: float
-    """Of all of Adam's rates."""
+    """Of the actor's and the critics' Adam; the temperature's is the same at every size."""
     layers: int = 2
     """Hidden layers of the actor and the critics."""
 
