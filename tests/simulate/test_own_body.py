@@ -86,6 +86,22 @@ def test_its_records_are_records():
     assert row["total_mass"] > 1
 
 
+def test_who_asks_for_more_than_there_is_gets_the_most_that_there_is():
+    """Where the body's own motors have no limit, too."""
+    xml = XML.replace('ctrllimited="true" ctrlrange="-1 1"', 'ctrllimited="false"')
+    register(dataclasses.replace(CART, name="free_cart", xml=xml))
+    try:
+        for name in ("cart", "free_cart"):
+            found = []
+            for action in (1.0, 3.0):
+                simulator = Simulator([Scenario(name, 0.5)])
+                simulator.reset(seed=0)
+                found.append(simulator.step(np.full((1, 1), action, np.float32))[0])
+            np.testing.assert_array_equal(*found, err_msg=name)
+    finally:
+        registry._bodies.pop("free_cart")
+
+
 def test_what_it_lacks_is_said():
     with pytest.raises(ConfigError, match="no limb 'torso'"):
         Scenario("cart", torso_length=1.1)

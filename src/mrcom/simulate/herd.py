@@ -133,7 +133,8 @@ class Herd:
 
     def step(self, action: Float[np.ndarray, "N A"]) -> None:
         """One control period; afterwards `obs` and `reward` are those of the new state."""
-        self._ctrl[:] = self._centre + self._half * action
+        # Policies of plain normals ask for more; MuJoCo ends at limits, where there are some.
+        self._ctrl[:] = self._centre + self._half * np.clip(action, -1, 1)
         self.batch.step(nstep=self.body.substeps, stage=VELOCITY)
         self._observe()
         self._judge()
