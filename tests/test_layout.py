@@ -104,6 +104,13 @@ def test_the_version_is_written_once_more_and_equally():
     assert mrcom.__version__ == project["project"]["version"]
 
 
+def test_no_two_test_files_of_plain_folders_have_one_name():
+    # Modules of folders without `__init__.py` have no other name: pytest refuses the second.
+    plain = [path for path in ROOT.glob("tests/**/*.py") if path.name != "conftest.py"]
+    names = [path.name for path in plain if not (path.parent / "__init__.py").exists()]
+    assert [name for name in set(names) if names.count(name) > 1] == []
+
+
 def test_the_lock_names_no_host():
     assert "://" not in (ROOT / "requirements.lock").read_text()
 
