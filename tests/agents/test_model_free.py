@@ -9,6 +9,7 @@ import pytest
 import small_agents as worlds
 
 from mrcom.agents.agent import WorldModelAgent, dreaming
+from mrcom.agents.build import METHODS, build_agent
 from mrcom.agents.method import without
 from mrcom.agents.model_free import SAC, SAC_TOLD
 from mrcom.core.errors import ConfigError
@@ -51,6 +52,18 @@ def test_who_is_told_nothing_acts_the_same_whatever_the_scenario_is():
         assert feature.shape[1] == 6
     for one, other in zip(*choices, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("size", ["tiny", "small", "full"])
+def test_it_learns_at_the_rates_of_the_sac_of_methods_with_a_model(size):
+    def rates(name):
+        agent = build_agent(
+            METHODS[name], size, layout=worlds.LAYOUT, num_scenarios=6, behaviour="sac"
+        )
+        sac = (agent.config if name == "sac" else agent.config.behaviour).sac
+        return sac.actor_rate, sac.critic_rate, sac.temperature_rate
+
+    assert rates("sac") == rates("mrcom") == rates("cadm")
 
 
 def test_padded_actions_are_zero():

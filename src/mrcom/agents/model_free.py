@@ -40,18 +40,20 @@ class Size:
     windows: Windows
     """Every transition of them is in the minibatch."""
     rate: float
-    """Of the actor's and the critics' Adam; the temperature's is the same at every size."""
+    """Of the actor's and the critics' Adam."""
+    temperature_rate: float = 3e-4
+    """Of the temperature's."""
     layers: int = 2
     """Hidden layers of the actor and the critics."""
 
 
 SIZES = {
     "debug": Size(16, Windows(scenarios=4, context=1, length=8), 1e-3, layers=1),
-    "tiny": Size(128, Windows(scenarios=48, context=1, length=32), 9e-4),
-    "small": Size(256, Windows(scenarios=48, context=1, length=32), 6e-4),
+    "tiny": Size(128, Windows(scenarios=48, context=1, length=32), 9e-4, 9e-4),
+    "small": Size(256, Windows(scenarios=48, context=1, length=32), 6e-4, 6e-4),
     "full": Size(256, Windows(scenarios=48, context=1, length=32), 3e-4),
 }
-"""The same names as every method's; rates as fast as those of the other methods' actors."""
+"""The same names as every method's; rates as fast as those of the other methods' SAC."""
 
 
 class State(eqx.Module):
@@ -210,7 +212,14 @@ def build(
     method.check_behaviour(behaviour, own="sac", because="has no world model to dream with")
     units, layers, rate = chosen.units, chosen.layers, chosen.rate
     actor = ActorConfig(units=units, layers=layers)
-    sac = SACConfig(actor=actor, units=units, layers=layers, actor_rate=rate, critic_rate=rate)
+    sac = SACConfig(
+        actor=actor,
+        units=units,
+        layers=layers,
+        actor_rate=rate,
+        critic_rate=rate,
+        temperature_rate=chosen.temperature_rate,
+    )
     critic = CriticConfig(units, layers, rate, slow_rate=0.1, slow_weight=0.0)
     config = LatentSacConfig(sac=sac, critic=critic)
     return ModelFree(method, config, layout, num_scenarios, chosen.windows, observe_reward)
