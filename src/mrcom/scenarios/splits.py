@@ -4,6 +4,8 @@ import dataclasses
 import math
 import re
 
+import numpy as np
+
 from mrcom.core.errors import ConfigError, unknown
 from mrcom.core.generators import named_generator
 from mrcom.scenarios.bodies import body as body_named
@@ -148,29 +150,30 @@ def sample_scenarios(
         # Of its own, so that lists without these ranges stay what they are.
         other = named_generator(seed, "dynamics", stream, body, index)
         seen = observation_function(observation, embodiment, int(rng.random() * 2**31))
-        while True:
-            length, size = (_uniform(rng.random(), -box.alpha, box.alpha) for _ in range(2))
-            share = _uniform(rng.random(), box.beta_low, box.beta)
-            reach = (getattr(box, name) / 100 for name in DYNAMICS)
-            factors = (round(1 + _uniform(other.random(), -at, at), 6) for at in reach)
-            gravity, friction, mass = factors
-            # Rounded, so that no machine's last bit changes a record's hash.
-            speed = 0.0 if reward == "stand" else share / 100 * embodiment.max_speed
-            scenario = Scenario(
-                body,
-                target_speed=round(speed, 6),
-                reward=reward,
-                torso_length=round(1 + length / 100, 6),
-                torso_size=round(1 + size / 100, 6),
-                observation=seen,
-                gravity=gravity,
-                friction=friction,
-                mass=mass,
-            )
-            if outside is None or not outside.holds(scenario):
-                break
+        plain = Scenario(body, reward=reward, observation=seen)
+        scenario = _drawn(plain, box, rng, other)
+        while outside is not None and outside.holds(scenario):
+            scenario = _drawn(plain, box, rng, other)
         drawn.append(scenario)
     return drawn
+
+
+def _drawn(
+    plain: Scenario, box: Box, rng: np.random.Generator, other: np.random.Generator
+) -> Scenario:
+    """The scenario with a torso and a target of the first generator, dynamics of the other."""
+    length, size = (_uniform(rng.random(), -box.alpha, box.alpha) for _ in range(2))
+    share = _uniform(rng.random(), box.beta_low, box.beta)
+    reach = {name: getattr(box, name) / 100 for name in DYNAMICS}
+    speed = 0.0 if plain.reward == "stand" else share / 100 * plain.embodiment.max_speed
+    # Rounded, so that no machine's last bit changes a record's hash.
+    return dataclasses.replace(
+        plain,
+        target_speed=round(speed, 6),
+        torso_length=round(1 + length / 100, 6),
+        torso_size=round(1 + size / 100, 6),
+        **{name: round(1 + _uniform(other.random(), -at, at), 6) for name, at in reach.items()},
+    )
 
 
 @dataclasses.dataclass(frozen=True)
