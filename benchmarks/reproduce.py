@@ -136,7 +136,9 @@ def with_longer_actions(task: Task) -> str:
     return register(longer).name
 
 
-def config_of(task: Task, *, steps: int, ratio: float, size: str, seed: int) -> RunConfig:
+def config_of(
+    task: Task, *, steps: int, ratio: float, size: str, seed: int, settings: Sequence[str] = ()
+) -> RunConfig:
     """The run: one scenario, one episode at a time, the suite's own reward."""
     only = Box(0.0, task.speed, task.speed)
     name, length = with_longer_actions(task), EPISODE // REPEAT
@@ -166,6 +168,7 @@ def config_of(task: Task, *, steps: int, ratio: float, size: str, seed: int) -> 
         reward="reach",
         observe_reward=False,
         prompt="none",
+        settings=tuple(settings),
     )
 
 
@@ -208,6 +211,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ratio", type=float, default=0.5, help="updates per action")
     parser.add_argument("--size", default="1M")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--set", nargs="+", default=(), metavar="NAME=VALUE", help="other values of the size"
+    )
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder of the runs")
     given = parser.parse_args(arguments)
     if arguments is None:  # then the process is this command's alone
@@ -217,10 +223,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     task = TASKS[given.task]
     try:
         task.gate(given.steps)
-        config = config_of(
-            task, steps=given.steps, ratio=given.ratio, size=given.size, seed=given.seed
-        )
+        amount = {"steps": given.steps, "ratio": given.ratio, "seed": given.seed}
+        config = config_of(task, size=given.size, settings=given.set, **amount)
         words = (given.task, given.size, config.budget.name, f"{given.ratio:g}", given.seed)
+        words += tuple(given.set)
         folder = given.out / "-".join(map(str, words))
         train(config, folder, resume=(folder / "config.json").is_file())
         return 0 if verdict(task, folder, given.steps) else 1

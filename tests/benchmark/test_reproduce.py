@@ -93,3 +93,16 @@ def test_runs_of_two_sizes_have_two_folders(tmp_path, monkeypatch):
     asked = ["--out", str(tmp_path), "--size"]
     assert [reproduce.main([*asked, size]) for size in ("1M", "12M")] == [0, 0]
     assert seen == ["walker-walk-1M-100k-0.5-0", "walker-walk-12M-100k-0.5-0"]
+
+
+def test_a_run_with_other_values_says_so_in_its_folder_and_its_configuration(tmp_path, monkeypatch):
+    seen = []
+
+    def trained(config, folder, *, resume):
+        seen.append((folder.name, config.settings))
+        log_of(folder, reproduce.TASKS["walker-walk"], 400.0, 100_000)
+
+    monkeypatch.setattr(reproduce, "train", trained)
+    rate = "optimizer.learning_rate=0.00016"
+    assert reproduce.main(["--out", str(tmp_path), "--set", rate]) == 0
+    assert seen == [(f"walker-walk-1M-100k-0.5-0-{rate}", (rate,))]
