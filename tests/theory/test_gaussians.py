@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import erf
 
+from mrcom.theory.diagnosis import WORTH, Amount
 from mrcom.theory.gaussians import from_unit_normal, gram, sensitivity
+from mrcom.theory.looks import STRIDE
 
 
 def test_total_variation_of_shifted_normals_is_an_error_function():
@@ -44,3 +46,13 @@ def test_sensitivity_bounds_the_total_variation_of_a_small_step_closely():
     step = 0.1 * direction
     actual = erf(np.linalg.norm(matrix @ step / std) / 8**0.5)
     assert 0.75 * found * 0.1 < actual <= found * 0.1
+
+
+def test_what_the_usual_number_of_looks_at_a_perfect_model_give_is_said_of_eps_t():
+    amount, rng, found = Amount(), np.random.default_rng(0), []
+    num = 3 * amount.windows * len(range(0, amount.horizon, STRIDE))
+    for _ in range(20):
+        errors = rng.normal(size=(num, 24))
+        found.append(from_unit_normal(errors.mean(axis=0)[None], errors.std(axis=0)[None])[0])
+    said = f"{num} independent steps of 24 quantities give {np.mean(found):.2f}"
+    assert said in WORTH["eps_T"]
