@@ -94,9 +94,14 @@ def study_of(
     try:
         latent = set(with_latent_error(run, chosen, NONE, seed=seed))
     except ConfigError:
-        if any(PERTURBATIONS[kind].error for kind in only):
-            raise
         latent = set()
+    for kind in only:
+        if not latent and (PERTURBATIONS[kind].error or PERTURBATIONS[kind].picture):
+            raise ConfigError(
+                f"--only {kind} is felt by policies that act on a latent state, and of this run "
+                f"({run.config.method.name}) {', '.join(chosen)} does not: leave it out, name "
+                f"other --policies, or take a run of mrcom, dreamer or mamba."
+            )
     return Study(chosen, latent, trial, kinds, run.config.seed)
 
 
