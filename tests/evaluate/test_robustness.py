@@ -16,6 +16,7 @@ from mrcom.models.latent_error import LatentError
 from mrcom.scenarios.layout import layout_of, masks_of
 from mrcom.scenarios.scenario import Scenario
 from mrcom.simulate.rollout import RandomPolicy
+from mrcom.simulate.simulator import Simulator
 from mrcom.train.contestants import Contestant
 
 TARGETS = (Scenario("cheetah", 1.0), Scenario("walker", 1.0, gravity=0.8))
@@ -237,3 +238,18 @@ def test_what_is_known_of_gravity_is_the_simulators():
 
     assert -mujoco.MjModel.from_xml_string("<mujoco/>").opt.gravity[2] == robustness.GRAVITY
     assert isinstance(Cell, type)
+
+
+@pytest.mark.parametrize("body", ["hopper", "walker", "cheetah", "quadruped"])
+def test_perturbed_targets_begin_as_the_target_does_unless_the_body_settles_first(body):
+    plain = Scenario(body, 1.0)
+    factors = ("gravity", "friction", "mass")
+    changed = [PERTURBATIONS[name].scenario(plain, 1.5) for name in factors]
+    starts = []
+    for scenario in (plain, *changed):
+        simulator = Simulator([scenario], num_threads=1)
+        simulator.reset(seed=0)
+        starts.append(simulator._herds[0].physics.field("qpos")[0].copy())
+    for start in starts[1:]:
+        assert np.array_equal(start, starts[0]) == (body != "cheetah")
+        np.testing.assert_allclose(start, starts[0], atol=0.5)
