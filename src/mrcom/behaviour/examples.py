@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mrcom.behaviour.policy import Actor
+from mrcom.behaviour.policy import AbstractActions, Actor
 from mrcom.objectives.imitation import ACTION_LIMIT, imitation_loss
 
 
@@ -25,7 +25,14 @@ class Examples(eqx.Module):
 
     def loss(self, actor: Actor) -> Float[Array, ""]:
         """How unlikely the actor finds what experts did."""
-        action = jnp.clip(self.action, -ACTION_LIMIT, ACTION_LIMIT)
-        log_prob = actor(self.feature, self.act_mask[:, None]).log_prob(action)
-        shown = jnp.broadcast_to(self.shown[:, None], log_prob.shape)
-        return imitation_loss(log_prob, shown)
+        policy = actor(self.feature, self.act_mask[:, None])
+        shown = jnp.broadcast_to(self.shown[:, None], self.feature.shape[:2])
+        return unlikeness(policy, self.action, shown)
+
+
+def unlikeness(
+    policy: AbstractActions, action: Float[Array, "*B A"], shown: Float[Array, "*B"]
+) -> Float[Array, ""]:
+    """How unlikely a policy finds the actions of those who are `shown`."""
+    action = jnp.clip(action, -ACTION_LIMIT, ACTION_LIMIT)
+    return imitation_loss(policy.log_prob(action), shown)

@@ -16,7 +16,7 @@ from mrcom.behaviour.critic import (
     init_critics,
     init_meta,
 )
-from mrcom.behaviour.examples import Examples
+from mrcom.behaviour.examples import unlikeness
 from mrcom.behaviour.learning import AbstractBehaviour, Metrics, transitions
 from mrcom.behaviour.policy import Actor
 from mrcom.behaviour.sac import SACConfig, SACState, Transition, init_sac, sac_update
@@ -117,21 +117,21 @@ class LatentSac(AbstractBehaviour):
         rows, length, act = steps.action.shape
         of_step = jnp.broadcast_to(batch.act_mask[:, None], (rows, length, act))
         flat, mask = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (steps, of_step))
-        shown = batch.expert.astype(jnp.float32)
-        examples = Examples(steps.feature, steps.action, batch.act_mask, shown)
+        shown = jnp.repeat(batch.expert.astype(jnp.float32), length)
         sac, learnt = sac_update(
             state.sac,
             flat,
             mask,
             self.config.sac,
             key=named_keys(key, "sac").sac,
-            besides=lambda actor: self.config.imitation * examples.loss(actor),
+            besides=lambda policy: unlikeness(policy, flat.action, shown),
+            weight=self.config.imitation,
         )
         scenario = batch.scenario[:: self.per_scenario]
         after, metrics = self._fit_values(state, posterior.expected, steps, scenario)
         names = ("loss", "value", "target", "disagreement")
         metrics |= {
-            "actor/imitation": examples.loss(state.sac.actor),
+            "actor/imitation": learnt["actor/besides"],
             **{f"actor/{name}": learnt[f"actor/{name}"] for name in OF_ACTOR},
             **{f"twin/{name}": learnt[f"critic/{name}"] for name in names},
             "row/twin": jnp.mean(learnt["row/critic"].reshape(rows, length), axis=1),
@@ -161,8 +161,7 @@ class LatentSac(AbstractBehaviour):
             lambda_=0.0,
         )
         data = [by_scenario(x) for x in (steps.feature, target, steps.weight)]
-        fitted, losses = fit_critics(critics, *data, config.critic)
-        value = critics.value(data[0])
+        fitted, losses, value = fit_critics(critics, *data, config.critic)
         meta, meta_loss = fit_meta(state.meta, data[0], value, config.critic)
         running = running_mean(
             state.return_range, return_range(target, num), state.updates, config.scale_rate

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from mrcom.behaviour.policy import Actor, ActorConfig
+from mrcom.behaviour.policy import AbstractActions, Actor, ActorConfig
 from mrcom.behaviour.steps import adam, descend, follow, start_moments
 from mrcom.core.errors import check_least, check_shares
 from mrcom.core.rng import named_keys
@@ -105,6 +105,7 @@ class Critics(eqx.Module):
         return eqx.filter_vmap(lambda net, x: net(x), in_axes=(0, None))(self.net, pair)[..., 0]
 
 
+Besides = Callable[[AbstractActions], Array]  # a loss of the policy at a minibatch's features
 Learner = tuple[Actor, PyTree[Array], Float[Array, ""], PyTree[Array]]
 """Actor, its moments, log-temperature, its moments."""
 
@@ -161,24 +162,25 @@ def sac_update(
     config: SACConfig,
     *,
     key: PRNGKeyArray,
-    besides: Callable[[Actor], Array] | None = None,
+    besides: Besides | None = None,
+    weight: float = 1.0,
 ) -> tuple[SACState, dict[str, Float[Array, "..."]]]:
     """One step of critics, actor and temperature on one minibatch [B, ...].
 
     `act_mask` is of each row, or one for all. Bodies share a temperature, whose target counts all
-    real dimensions. The actor minimises `besides`, too. `row/`: one number for each row.
+    real dimensions. The actor minimises `weight` times `besides`, too. `row/`: one for each row.
     """
     keys = named_keys(key, "now", "next")
     critics, critic_moments, metrics = _fit_critics(state, batch, act_mask, config, keys.next)
     now = (state.actor, state.actor_moments, state.log_temperature, state.temperature_moments)
-    given = (state.origin, state.anchor, critics, batch, act_mask, config, keys.now, besides)
-    fitted = lambda: _fit_actor(now, *given)
+    given = (state.origin, state.anchor, critics, batch, act_mask, config, keys.now)
+    fitted = lambda: _fit_actor(now, *given, besides, weight)
     if config.actor_start == 0 and config.actor_every == 1:
         after = fitted()
     else:
         moves = (state.updates >= config.actor_start) & (state.updates % config.actor_every == 0)
-        after = jax.lax.cond(moves, fitted, lambda: (now, jnp.zeros(())))
-    (actor, actor_moments, log_temperature, temperature_moments), norm = after
+        after = jax.lax.cond(moves, fitted, lambda: (now, (jnp.zeros(()), jnp.zeros(()))))
+    (actor, actor_moments, log_temperature, temperature_moments), (norm, other) = after
     learnt = SACState(
         actor=actor,
         origin=state.origin,
@@ -192,7 +194,7 @@ def sac_update(
         updates=state.updates + 1,
     )
     metrics |= {"actor/temperature": jnp.exp(state.log_temperature), "actor/gradient": norm}
-    return learnt, metrics
+    return learnt, metrics | ({} if besides is None else {"actor/besides": other})
 
 
 def sac_updates(
@@ -225,12 +227,14 @@ def _fit_actor(
     act_mask: Float[Array, "... A"],
     config: SACConfig,
     key: PRNGKeyArray,
-    besides: Callable[[Actor], Array] | None,
-) -> tuple[Learner, Float[Array, ""]]:
+    besides: Besides | None,
+    weight: float,
+) -> tuple[Learner, tuple[Float[Array, ""], Float[Array, ""]]]:
     actor, actor_moments, log_temperature, temperature_moments = now
 
-    def loss_of(actor: Actor) -> tuple[Float[Array, ""], Float[Array, " B"]]:
-        action, log_prob = actor.sample(batch.feature, act_mask, key)
+    def loss_of(actor: Actor) -> tuple[Float[Array, ""], tuple[Array, Array]]:
+        policy = actor(batch.feature, act_mask)
+        action, log_prob = policy.sample(key)
         loss = actor_loss(
             critics(batch.feature, action),
             log_prob,
@@ -239,13 +243,12 @@ def _fit_actor(
             discount=config.discount,
         )
         if origin is not None:
-            before = jax.lax.stop_gradient(origin(batch.feature, act_mask))
-            moved = actor(batch.feature, act_mask).divergence(before)
+            moved = policy.divergence(jax.lax.stop_gradient(origin(batch.feature, act_mask)))
             loss += anchor * (1 - config.discount) * jnp.mean(batch.weight * moved)
-        loss += 0.0 if besides is None else besides(actor)
-        return loss, log_prob
+        other = jnp.zeros(()) if besides is None else besides(policy)
+        return loss + weight * other, (log_prob, other)
 
-    grads, log_prob = eqx.filter_grad(loss_of, has_aux=True)(actor)
+    grads, (log_prob, other) = eqx.filter_grad(loss_of, has_aux=True)(actor)
     actor, actor_moments = descend(adam(config.actor_rate), actor, grads, actor_moments)
     target_entropy = config.target_entropy * _real_dimensions(act_mask)
     grad = jax.grad(temperature_loss)(log_temperature, log_prob, target_entropy=target_entropy)
@@ -253,7 +256,7 @@ def _fit_actor(
         adam(config.temperature_rate), log_temperature, grad, temperature_moments
     )
     learnt = actor, actor_moments, log_temperature, temperature_moments
-    return learnt, optax.tree.norm(grads)
+    return learnt, (optax.tree.norm(grads), other)
 
 
 def _fit_critics(
