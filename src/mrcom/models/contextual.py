@@ -119,16 +119,14 @@ class ContextualModel(AbstractLatentModel):
         before, obs, action = contexts[:, :-1], obs[:, window:], action[:, window:]
         stoch_prior, stoch_posterior, reference = self.dynamics.stochs(before, action, obs)
         stoch = disturbed(stoch_posterior.sample(noise.stoch), errors.stoch)
-        deter, aux, aux_prior, aux_posterior = self.dynamics.through_time(
-            before,
-            obs,
-            jnp.concatenate([stoch, action], axis=-1),
-            noise.aux,
-            errors.aux,
+        inputs = jnp.concatenate([stoch, action], axis=-1)
+        deter, told, aux, aux_prior, aux_posterior = self.dynamics.through_time(
+            before, obs, inputs, noise.aux, errors.aux
         )
         return Posterior(
             stoch=stoch,
             deter=deter,
+            told=told,
             aux=aux,
             context=contexts,
             stoch_prior=stoch_prior,

@@ -126,29 +126,31 @@ class LatentDynamics(eqx.Module):
         inputs: Float[Array, "B T I"],
         noise: Float[Array, "B T X"] | None,
         error: Float[Array, "B T X"] | None = None,
-    ) -> tuple[Float[Array, "B T D"], Float[Array, "B T X"], Normal, Normal]:
-        """Memory and auxiliary state, the latter's prior and posterior; `inputs` are [u, a].
+    ) -> tuple[Float[Array, "B T D"], Float[Array, "B T G"], Float[Array, "B T X"], Normal, Normal]:
+        """Memory, what the one before told its gates, and auxiliary state, prior and posterior.
 
-        Without noise, means instead of samples. `error` is added to each auxiliary state.
+        `inputs` are [u, a]. Without noise, means instead of samples. `error` is added to each
+        auxiliary state.
         """
         gates = self.cell.project(inputs)
         hidden = self.aux_posterior.project(jnp.concatenate([context, obs], axis=-1))
         first = self.first(context[:, 0])
-        deter, aux, posterior = self._unroll(first, gates, hidden, noise, error)
+        deter, told, aux, posterior = self._unroll(first, gates, hidden, noise, error)
         previous = jnp.concatenate([first[1][:, None], aux[:, :-1]], axis=1)
         prior = self.aux_prior(self.aux_prior.project(context), previous)
-        return deter, aux, prior, posterior
+        return deter, told, aux, prior, posterior
 
     def ahead(
         self,
         stoch: Float[Array, "K B T U"],
         action: Float[Array, "B T A"],
         deter: Float[Array, "B T D"],
+        told: Float[Array, "B T G"],
     ) -> Float[Array, "K B T D"]:
-        """The next memory for K draws of u each; its own share is computed once."""
+        """The next memory for K draws of u each; `told` is the share of this one in its gates."""
         actions = jnp.broadcast_to(action[None], (*stoch.shape[:-1], action.shape[-1]))
         shares = self.cell.project(jnp.concatenate([stoch, actions], axis=-1))
-        shares = shares + self.cell.remember(deter)[None]
+        shares = shares + told[None]
         return self.cell.gate(
             shares, jnp.broadcast_to(deter[None], (*stoch.shape[:-1], deter.shape[-1]))
         )
@@ -169,7 +171,9 @@ class LatentDynamics(eqx.Module):
         num = 1 if key is None else num_samples
         noise = self.config.noise(key, (num, *stoch.mean.shape[1:-1]))
         drawn = stoch.sample(None if noise is None else noise.stoch)
-        deter = self.ahead(drawn, posterior.action[:, 1:], posterior.deter[:, :-1])
+        # The step that followed has read this memory already.
+        known = posterior.action[:, 1:], posterior.deter[:, :-1], posterior.told[:, 1:]
+        deter = self.ahead(drawn, *known)
         return jnp.concatenate(
             [drawn, deter, aux.sample(None if noise is None else noise.aux)], axis=-1
         )
@@ -184,16 +188,17 @@ class LatentDynamics(eqx.Module):
         hidden: Float[Array, "B T S"],
         noise: Float[Array, "B T X"] | None,
         error: Float[Array, "B T X"] | None,
-    ) -> tuple[Float[Array, "B T D"], Float[Array, "B T X"], Normal]:
+    ) -> tuple[Float[Array, "B T D"], Float[Array, "B T G"], Float[Array, "B T X"], Normal]:
         """Memory and auxiliary state through time: the only loop of the filter."""
 
         def body(carry, inputs):
             deter, aux = carry
             gates, hidden, noise, error = inputs
-            deter = self.cell(gates, deter)
+            told = self.cell.remember(deter)
+            deter = self.cell.gate(gates + told, deter)
             posterior = self.aux_posterior(hidden, aux)
             aux = disturbed(posterior.sample(noise), error)
-            return (deter, aux), (deter, aux, posterior)
+            return (deter, aux), (deter, told, aux, posterior)
 
         swap = lambda tree: jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), tree)
         return swap(jax.lax.scan(body, first, swap((gates, hidden, noise, error)))[1])

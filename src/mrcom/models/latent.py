@@ -205,6 +205,8 @@ class Posterior(eqx.Module):
 
     stoch: Float[Array, "B T U"]
     deter: Float[Array, "B T D"]
+    told: Float[Array, "B T G"]
+    """What the memory before each step told the gates of the next one."""
     aux: Float[Array, "B T X"]
     context: Float[Array, "B T+1 C"]
     """context[t] is what step t was predicted from."""
