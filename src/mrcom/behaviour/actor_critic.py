@@ -218,8 +218,8 @@ def actor_loss(
     after `updates` updates.
     """
     num = rows.num
-    frozen = jax.lax.stop_gradient(actor)
-    dream = dream_fn(actor if config.gradient == "dynamics" else frozen)
+    through = config.gradient == "dynamics"
+    dream = dream_fn(actor if through else jax.lax.stop_gradient(actor))
     values = rows.value(_by_scenario(dream.feature, num))
     value = values.reshape(dream.feature.shape[:2])
     returns = value_target(
@@ -231,9 +231,12 @@ def actor_loss(
     # instead of starting at 0, so that short runs do not begin with returns blown up.
     running = running_mean(running_range, now, updates, config.scale_rate)
     scale = jnp.maximum(running, config.scale_floor * (1 - config.discount))
-    policy = actor(jax.lax.stop_gradient(dream.feature[:, :-1]), act_mask[:, None])
+    # What a frozen actor said would teach nothing: then it is asked again.
+    policy = (dream if through else dataclasses.replace(dream, policy=None)).answers(
+        actor, act_mask
+    )
     entropy = policy.entropy()
-    if config.gradient == "dynamics":
+    if through:
         loss = dynamics_loss(
             returns, entropy, weight, scale=scale, entropy_weight=config.entropy_weight
         )

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from mrcom.behaviour.policy import Actor, Reads
+from mrcom.behaviour.policy import AbstractActions, Actor, Reads
 from mrcom.models.world_model import AbstractWorldModel, DreamContext, State, imagine
 
 
@@ -18,12 +18,20 @@ class Dream(eqx.Module):
         action: taken at steps 0 .. H-1.
         reward: received on arriving at steps 1 .. H, in task reward.
         cont: probability that the episode goes on from steps 1 .. H.
+        policy: what the actions were drawn from, at features as constants; None where nobody says.
     """
 
     feature: Float[Array, "M T F"]
     action: Float[Array, "M H A"]
     reward: Float[Array, "M H"]
     cont: Float[Array, "M H"]
+    policy: AbstractActions | None = None
+
+    def answers(self, actor: Actor, act_mask: Float[Array, "M A"]) -> AbstractActions:
+        """What an actor says at steps 0 .. H-1, [M, H]: it is asked only if it did not dream."""
+        if self.policy is not None:
+            return self.policy
+        return actor(jax.lax.stop_gradient(self.feature[:, :-1]), act_mask[:, None])
 
 
 DreamFn = Callable[[Actor], Dream]
@@ -52,12 +60,14 @@ def dream_with(
     def dream_fn(actor: Actor) -> Dream:
         def policy(
             feature: Float[Array, "M F"], key: PRNGKeyArray
-        ) -> tuple[Float[Array, "M A"], None]:
+        ) -> tuple[Float[Array, "M A"], AbstractActions]:
             read = feature if reads is None else reads(feature)
-            return actor.sample(jax.lax.stop_gradient(read), act_mask, key)[0], None
+            actions = actor(jax.lax.stop_gradient(read), act_mask)
+            return actions.sample(key)[0], actions
 
         dream = imagine(model, start, policy, horizon=horizon, key=key, dream_context=dream_context)
         arrived = dream.feature[:, 1:]
-        return Dream(dream.feature, dream.action, model.reward(arrived), model.cont(arrived))
+        said = model.reward(arrived), model.cont(arrived)
+        return Dream(dream.feature, dream.action, *said, dream.aux)
 
     return dream_fn

@@ -67,7 +67,7 @@ def judged(
         reward=dream.reward,
         value=value[:, :-1],
         returns=returns,
-        entropy=actor(feature, act_mask[:, None]).entropy(),
+        entropy=dream.answers(actor, act_mask).entropy(),
         weight=goes_on[:, None] * dream_weight(dream.cont, discount=discount),
         return_range=jax.lax.stop_gradient(running + scale_rate * (now - running)),
     )
