@@ -53,6 +53,18 @@ def test_step_by_step_equals_in_parallel(window, layers):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), now, recalled)
 
 
+@pytest.mark.parametrize("since", [0, 2, 5, 9])
+def test_what_nobody_asks_for_is_left_out_and_the_rest_unchanged(since):
+    net, given = context(layers=3), steps()
+    whole, later = net.read(*given), net.read(*given, since=since)
+    np.testing.assert_allclose(later[0], whole[0][:, since:], rtol=1e-5, atol=1e-5)
+    assert bool(jnp.any(later[1][-1][:, 0] == 0)) == (since > 2)
+    rows = jnp.arange(2)
+    for step in range(max(since, 5), LENGTH):
+        one, two = (net.recall(memory, rows, jnp.full(2, step)) for _, memory in (whole, later))
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), one, two)
+
+
 def test_the_first_memory_is_complete():
     # Right after one window the memory holds no trace of what came before the window.
     net, (obs, action, reward, valid) = context(), steps()

@@ -63,8 +63,13 @@ class AbstractContext(eqx.Module):
         action: Float[Array, "B L A"],
         reward: Float[Array, "B L"],
         valid: Float[Array, "B L"],
-    ) -> tuple[Float[Array, "B L C"], Memory]:
-        """Contexts after each of L steps; also the keys and values of all of them."""
+        *,
+        since: int = 0,
+    ) -> tuple[Float[Array, "B _ C"], Memory]:
+        """Contexts after each of L steps from number `since` on; also keys and values of all.
+
+        Those that none of these contexts has read may be 0.
+        """
 
     @abc.abstractmethod
     def push(
@@ -129,14 +134,21 @@ class ContextTransformer(AbstractContext):
         action: Float[Array, "B L A"],
         reward: Float[Array, "B L"],
         valid: Float[Array, "B L"],
-    ) -> tuple[Float[Array, "B L C"], Memory]:
+        *,
+        since: int = 0,
+    ) -> tuple[Float[Array, "B _ C"], Memory]:
         """All steps at once. Steps with `valid` 0 become the learned empty token."""
         token = self._token(obs, action, reward)
         x = jnp.where(valid[..., None] > 0, token, jnp.broadcast_to(self.empty, token.shape))
         memory = []
-        for block in self.blocks:
-            x, layer = block(x)
-            memory.append(layer)
+        # A layer answers from the first step that the layers after it read, and no earlier.
+        length, firsts = x.shape[1], [since]
+        for block in reversed(self.blocks):
+            firsts.append(max(firsts[-1] - block.attention.band + 1, 0))
+        for block, first in zip(self.blocks, firsts[-2::-1], strict=True):
+            gone = length - x.shape[1]
+            x, layer = block(x, first - gone)
+            memory.append(jnp.pad(layer, [(0, 0), (gone, 0), (0, 0)]))
         return self.norm(x), tuple(memory)
 
     def push(
@@ -186,9 +198,12 @@ class NoContext(AbstractContext):
         action: Float[Array, "B L A"],
         reward: Float[Array, "B L"],
         valid: Float[Array, "B L"],
-    ) -> tuple[Float[Array, "B L C"], Memory]:
+        *,
+        since: int = 0,
+    ) -> tuple[Float[Array, "B _ C"], Memory]:
         """The constant, everywhere."""
-        return jnp.broadcast_to(self.constant, (*reward.shape, self.constant.shape[0])), ()
+        shape = (*reward[:, since:].shape, self.constant.shape[0])
+        return jnp.broadcast_to(self.constant, shape), ()
 
     def push(
         self,

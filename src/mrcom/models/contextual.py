@@ -114,8 +114,9 @@ class ContextualModel(AbstractLatentModel):
         obs = self._seen(batch.obs * batch.obs_mask[:, None], batch.body, batch.image)
         action = self.config.indexed(batch.action * batch.act_mask[:, None])
         action = self.bodies.action(action, batch.body)
-        contexts, memory = self.context.read(obs, action, batch.reward, batch.valid)
-        contexts = contexts[:, window - 1 :]  # C_t of the trained steps, and of the one after
+        # C_t of the trained steps, and of the one after.
+        given = obs, action, batch.reward, batch.valid
+        contexts, memory = self.context.read(*given, since=window - 1)
         before, obs, action = contexts[:, :-1], obs[:, window:], action[:, window:]
         stoch_prior, stoch_posterior, reference = self.dynamics.stochs(before, action, obs)
         stoch = disturbed(stoch_posterior.sample(noise.stoch), errors.stoch)

@@ -39,16 +39,17 @@ class BandedAttention(eqx.Module):
         return self.bias.shape[1]
 
     def __call__(
-        self, x: Float[Array, "B L C"]
-    ) -> tuple[Float[Array, "B L C"], Float[Array, "B L E"]]:
-        """All steps at once; also their keys and values."""
+        self, x: Float[Array, "B L C"], skip: int = 0
+    ) -> tuple[Float[Array, "B _ C"], Float[Array, "B L E"]]:
+        """All steps at once, but the first `skip`; also the keys and values of all."""
         width, length = x.shape[-1], x.shape[-2]
-        query, memory = jnp.split(self.project(x), [width], axis=-1)
+        query = self._projected(x[:, skip:], slice(None, width))
+        memory = self._projected(x, slice(width, None))
         key, value = (self._by_head(part) for part in jnp.split(memory, 2, axis=-1))
         scores = jnp.einsum("bqhd,bkhd->bhqk", self._by_head(query), key)
-        scores = self._scale(scores) + self._square_bias(length)[None]
+        scores = self._scale(scores) + self._square_bias(length)[None, :, skip:]
         attended = jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(scores, axis=-1), value)
-        return self.out(attended.reshape(x.shape)), memory
+        return self.out(attended.reshape(query.shape)), memory
 
     def step(
         self, x: Float[Array, "*B C"], memory: Float[Array, "*B M E"]
@@ -66,6 +67,12 @@ class BandedAttention(eqx.Module):
         weights = jax.nn.softmax(self._scale(scores) + bias, axis=-2)
         attended = jnp.sum(weights[..., None] * value, axis=-3)
         return self.out(attended.reshape(x.shape)), seen[..., 1:, :]
+
+    def _projected(self, x: Float[Array, "B L C"], cut: slice) -> Float[Array, "B L _"]:
+        bias = self.project.bias
+        assert bias is not None, "the projection is made with one"
+        y = x @ self.project.weight[:, cut]
+        return y + jnp.broadcast_to(bias[cut], y.shape)
 
     def _by_head(self, x: Float[Array, "*B C"]) -> Float[Array, "..."]:
         heads = self.bias.shape[0]
@@ -97,11 +104,11 @@ class Block(eqx.Module):
         self.mlp = MLP(width, expand * width, 1, width, key=keys.mlp)
 
     def __call__(
-        self, x: Float[Array, "B L C"]
-    ) -> tuple[Float[Array, "B L C"], Float[Array, "B L E"]]:
-        """All steps at once; also their keys and values."""
-        attended, memory = self.attention(self.norm(x))
-        x = x + attended
+        self, x: Float[Array, "B L C"], skip: int = 0
+    ) -> tuple[Float[Array, "B _ C"], Float[Array, "B L E"]]:
+        """All steps at once, but the first `skip`; also the keys and values of all."""
+        attended, memory = self.attention(self.norm(x), skip)
+        x = x[:, skip:] + attended
         return x + self.mlp(x), memory
 
     def step(
