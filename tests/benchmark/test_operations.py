@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from mrcom.agents import cadm_config, mamba_config, model_free, mrcom_config
 from mrcom.agents.dreamer_config import operations as needed_by_dreamer
 from mrcom.benchmark.invented import measured_agent, shapes_of_update
 from mrcom.benchmark.operations import operations, operations_of_update
@@ -43,6 +44,38 @@ def test_an_update_makes_the_operations_that_its_sizes_need_and_no_more(size):
     # At `debug`, small products besides (means of bins, sums of classes) are a larger share.
     allowed = 0.1 if size == "debug" else 0.02
     assert operations_of_update(agent) == pytest.approx(needed, rel=allowed)
+
+
+NEEDED = {
+    "mrcom": mrcom_config.operations,
+    "mamba": mamba_config.operations,
+    "cadm": cadm_config.operations,
+    "sac": model_free.operations,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "behaviour", "size", "of_needed"),
+    [
+        # Why those that make more do is in docs/speed.md.
+        ("mrcom", "sac", "tiny", 1.058),
+        ("mrcom", "sac", "full", 1.044),
+        ("mrcom", "imagination", "tiny", 1.219),
+        ("mrcom", "imagination", "small", 1.244),
+        ("mamba", "imagination", "tiny", 1.159),
+        ("mamba", "imagination", "small", 1.162),
+        ("cadm", "sac", "small", 1.022),
+        ("cadm", "sac", "full", 1.017),
+        ("sac", "sac", "tiny", 1.016),
+        ("sac", "sac", "small", 1.009),
+    ],
+)
+def test_other_methods_make_so_much_more_than_their_sizes_need(name, behaviour, size, of_needed):
+    agent = measured_agent(name, size, behaviour=behaviour)
+    config = model_free.SIZES[size] if name == "sac" else agent.config
+    rows, layout = agent.windows.rows(agent.num_scenarios), agent.layout
+    needed = NEEDED[name](config, rows, layout.obs, layout.act)
+    assert operations_of_update(agent) / needed == pytest.approx(of_needed, abs=0.005)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from mrcom.agents.agent import Windows
 from mrcom.agents.method import Method
 from mrcom.agents.modular_config import falling_adam, sized_actor_critic
 from mrcom.agents.planning import Planning
+from mrcom.agents.products import Net, of_imagination, of_replay, perceptron
 from mrcom.behaviour.actor_critic import ActorCriticConfig
 from mrcom.behaviour.latent_sac import LatentSacConfig
 from mrcom.behaviour.mpc import CrossEntropy, Spread
@@ -125,3 +126,32 @@ SIZES = {
 }
 """Sizes by name. `full` has the published ones; the others are smaller, so that two cores
 finish."""
+
+
+def operations(config: CadmConfig, rows: int, obs: int, act: int) -> int:
+    """Floating-point operations that one update on `rows` windows cannot do without.
+
+    Those of matrix products alone, a multiplication and its addition as two; `products` says what
+    counts how often. `obs` and `act` are padded widths. A policy reads one member's context of
+    every replayed step, and each dream is one member's own.
+    """
+    m, length = config.model, config.windows.length
+    context, seen = m.context_width, obs + act + m.context_width
+    encoder = Net((m.window * (obs + act), *m.encoder, context))
+    outputs = 2 * obs if "variance" in m.parts else obs
+    forward = perceptron(seen, m.units, m.layers, outputs)
+    backward = perceptron(seen, m.units, m.layers, obs)
+    reward = perceptron(seen + obs + m.observe_reward, m.units, m.layers, 1)
+
+    # Of what the networks read, only the context learns.
+    each = sum(net.trained(net.widths[0] - context) for net in (forward, backward, reward))
+    futures = encoder.trained(constant=encoder.widths[0]) + config.future * each
+    world = m.num_members * rows * config.futures * futures + rows * length * encoder.once
+    feature, moves = obs + 1 + context, rows * (length - 1)
+    if isinstance(config.behaviour, LatentSacConfig):
+        return 2 * (world + of_replay(config.behaviour, moves, feature, act))
+    dreams, horizon = rows * config.starts, config.horizon
+    constant = m.context_width  # a dream keeps that of its start
+    world += dreams * horizon * (forward.passed(constant) + reward.passed(constant))
+    world += dreams * encoder.once * (m.num_members - 1) // m.num_members
+    return 2 * (world + of_imagination(config.behaviour, moves, dreams, horizon, feature, act))

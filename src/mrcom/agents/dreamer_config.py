@@ -5,6 +5,7 @@ import math
 
 from mrcom.agents.agent import Windows
 from mrcom.agents.method import Method
+from mrcom.agents.products import perceptron
 from mrcom.behaviour.laprop import LaPropConfig
 from mrcom.behaviour.policy import ActorConfig
 from mrcom.core.config import shallow
@@ -166,8 +167,8 @@ def operations(config: DreamerConfig, rows: int, obs: int, act: int) -> int:
     `obs` and `act` are padded widths.
     """
     c, units, feature = config.model, config.model.units, config.model.feature
-    deep = lambda inputs, layers, out: inputs * units + (layers - 1) * units**2 + units * out
-    encoder = deep(obs + c.observe_reward, c.encoder_layers, 0)
+    deep = lambda inputs, layers, *out: perceptron(inputs, units, layers, *out).once
+    encoder = deep(obs + c.observe_reward, c.encoder_layers)
     cell = 4 * c.deter**2 // c.groups  # each group's own memory, and three gates of it
     cell += c.hidden * (c.deter + c.flat_stoch + act) + 3 * c.hidden * c.deter
     prior = c.hidden * (c.deter + (c.prior_layers - 1) * c.hidden + c.flat_stoch)

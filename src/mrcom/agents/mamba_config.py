@@ -7,6 +7,7 @@ import optax
 from mrcom.agents.agent import Windows
 from mrcom.agents.dreamer_config import NEW_STD
 from mrcom.agents.method import Method
+from mrcom.agents.products import Net, of_dreams, perceptron, policy
 from mrcom.behaviour.policy import ActorConfig
 from mrcom.behaviour.steps import adam
 from mrcom.core.config import shallow
@@ -218,3 +219,34 @@ SIZES = {
 }  # fmt: skip
 """Sizes by name, each for the meta-episodes that the budget of that name collects. `debug`, `tiny`
 and `small` learn at higher rates, so that a few hundred or thousand updates show something."""
+
+
+def operations(config: MambaConfig, rows: int, obs: int, act: int) -> int:
+    """Floating-point operations that one update on `rows` windows cannot do without.
+
+    Those of matrix products alone, a multiplication and its addition as two; `products` says what
+    counts how often. `obs` and `act` are padded widths. Windows are whole meta-episodes, as they
+    are once the horizon of learning has grown to that.
+    """
+    c, dreams = config.model.rssm, rows * config.starts
+    told, whole = Net((c.flat_stoch + act, c.hidden)), obs + config.model.extra
+    gates = (c.deter + c.hidden) * 3 * c.deter
+    encoder = perceptron(whole, c.coder, c.encoder_layers)
+    prior = perceptron(c.deter, c.hidden, c.prior_layers, c.flat_stoch)
+    posterior = perceptron(c.deter + c.coder, c.hidden, c.posterior_layers, c.flat_stoch)
+    filtered = encoder.trained(constant=whole) + told.trained(constant=act) + 3 * gates
+    filtered += prior.trained() + posterior.trained()
+
+    said = 0  # of a state by itself, then beside each embedding near it
+    for read, times in ((c.feature + c.coder, config.local_window), (c.feature, 1)):
+        decoder = perceptron(read, c.coder, c.decoder_layers, whole)
+        heads = [perceptron(read, c.units, c.head_layers, out) for out in (c.reward_bins, 1)]
+        said += times * sum(net.trained() for net in (decoder, *heads))
+    world = rows * (config.windows.length * filtered + config.some * said)
+
+    step = told.passed() + 2 * gates + prior.passed() + sum(head.passed() for head in heads)
+    actor = policy(config.actor, c.feature, act)
+    critic = perceptron(c.feature, c.units, config.critic_layers, c.reward_bins)
+    acting = of_dreams(actor, critic, dreams, config.horizon)
+    imitated = rows * config.some * actor.trained(constant=c.feature)
+    return 2 * (world + dreams * config.horizon * step + acting + imitated)

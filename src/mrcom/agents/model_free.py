@@ -15,6 +15,7 @@ from mrcom.agents.abstract_agent import AbstractAgent
 from mrcom.agents.acting import standardised, steps_of
 from mrcom.agents.agent import Agent, Metrics, Windows
 from mrcom.agents.method import Method, named
+from mrcom.agents.products import of_replay
 from mrcom.behaviour.critic import CriticConfig
 from mrcom.behaviour.latent_sac import LatentSac, LatentSacConfig, LatentSacState
 from mrcom.behaviour.policy import ActorConfig
@@ -210,7 +211,21 @@ def build(
     """
     chosen = named("size", size, SIZES)
     method.check_behaviour(behaviour, own="sac", because="has no world model to dream with")
-    units, layers, rate = chosen.units, chosen.layers, chosen.rate
+    config = _configured(chosen)
+    return ModelFree(method, config, layout, num_scenarios, chosen.windows, observe_reward)
+
+
+def operations(size: Size, rows: int, obs: int, act: int) -> int:
+    """Floating-point operations that one update on `rows` windows cannot do without.
+
+    Those of matrix products alone, a multiplication and its addition as two; `products` says what
+    counts how often. `obs` and `act` are padded widths; the last reward is seen, too.
+    """
+    return 2 * of_replay(_configured(size), rows * (size.windows.length - 1), obs + 1, act)
+
+
+def _configured(size: Size) -> LatentSacConfig:
+    units, layers, rate = size.units, size.layers, size.rate
     actor = ActorConfig(units=units, layers=layers)
     sac = SACConfig(
         actor=actor,
@@ -221,5 +236,4 @@ def build(
         temperature_rate=chosen.temperature_rate,
     )
     critic = CriticConfig(units, layers, rate, slow_rate=0.1, slow_weight=0.0)
-    config = LatentSacConfig(sac=sac, critic=critic)
-    return ModelFree(method, config, layout, num_scenarios, chosen.windows, observe_reward)
+    return LatentSacConfig(sac=sac, critic=critic)

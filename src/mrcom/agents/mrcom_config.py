@@ -8,6 +8,7 @@ import optax
 from mrcom.agents.agent import Windows
 from mrcom.agents.method import Method
 from mrcom.agents.modular_config import falling_adam, sized_actor_critic
+from mrcom.agents.products import Net, of_imagination, of_replay, perceptron, value
 from mrcom.behaviour.actor_critic import ActorCriticConfig
 from mrcom.behaviour.latent_sac import LatentSacConfig
 from mrcom.core.config import shallow
@@ -159,3 +160,70 @@ SIZES = {
 """Sizes by name. stoch 32, aux 16 to 32, deter 256 to 512, width 96 or 192 are the
 specification's; `debug` and `tiny` are smaller. `tiny` and `small` learn with larger steps, so that
 two cores finish in minutes or half an hour."""
+
+
+def operations(config: MrComConfig, rows: int, obs: int, act: int) -> int:
+    """Floating-point operations that one update on `rows` windows cannot do without.
+
+    Those of matrix products alone, a multiplication and its addition as two; `products` says what
+    counts how often. `obs` and `act` are padded widths. Dreamt steps enter the context.
+    """
+    m, length = config.model, config.windows.length
+    feature, moves = m.feature, rows * (length - 1)
+    world = rows * _context(m.context, length, obs + act + m.observe_reward)
+    world += rows * length * _filter(m, obs, act) + moves * _one_step_values(config)
+    if isinstance(config.behaviour, LatentSacConfig):
+        return 2 * (world + of_replay(config.behaviour, moves, feature, act))
+    dreams, horizon = rows * config.starts, config.horizon
+    world += dreams * horizon * 2 * _dreamt_step(m, obs, act)  # forwards, and to what it read
+    return 2 * (world + of_imagination(config.behaviour, moves, dreams, horizon, feature, act))
+
+
+def _context(c: ContextConfig, length: int, token: int) -> int:
+    """The contexts of `length` steps and of the one after, learnt from; tokens are constants.
+
+    A layer reads its band of steps before the first that it has to answer for.
+    """
+    asked, products = length + 1, 0
+    for band in reversed(c.bands):
+        told = asked + band - 1
+        answer = 2 * c.width**2 * (1 + c.expand) + 2 * band * c.width
+        products += 3 * (asked * answer + told * 2 * c.width**2)
+        asked = told
+    return products + asked * 2 * token * c.width
+
+
+def _filter(m: ContextualConfig, obs: int, act: int) -> int:
+    """Learning from one step after its context: priors, posteriors, cell, decoder and heads."""
+    width, aux = m.context.width, m.aux_width
+    prior = perceptron(width + act, m.units, m.layers, 2 * m.stoch).trained(constant=act)
+    seen = perceptron(width + act + obs, m.units, m.layers, 2 * m.stoch)
+    cell = Net((m.stoch + act + m.deter_width, 3 * m.deter_width)).trained(constant=act)
+    aux_prior = Net((width + aux, m.aux_units, 2 * aux)).trained()
+    aux_posterior = Net((width + obs + aux, m.aux_units, 2 * aux)).trained(constant=obs)
+    said = sum(net.trained() for net in _said(m, obs))
+    return prior + seen.trained(constant=act + obs) + cell + aux_prior + aux_posterior + said
+
+
+def _said(m: ContextualConfig, obs: int) -> tuple[Net, Net, Net]:
+    """Decoder, reward head and continue head."""
+    head = lambda out: perceptron(m.feature, m.units, m.head_layers, out)
+    return perceptron(m.feature, m.units, m.layers, obs), head(m.reward_bins), head(1)
+
+
+def _one_step_values(config: MrComConfig) -> int:
+    """Eq. 15 of one move: draws of the next state, which share what memory and action tell."""
+    m, draws = config.model, max(config.value_samples, 1)
+    number = value(config.behaviour.critic, m.feature)
+    return draws * (Net((m.stoch, 3 * m.deter_width)).trained() + number.passed()) + number.once
+
+
+def _dreamt_step(m: ContextualConfig, obs: int, act: int) -> int:
+    """One step forwards: its state, what it says, and the context that knows of it."""
+    c, aux = m.context, m.aux_width
+    prior = perceptron(c.width + act, m.units, m.layers, 2 * m.stoch).once
+    prior += Net((c.width + aux, m.aux_units, 2 * aux)).once
+    cell = (m.stoch + act + m.deter_width) * 3 * m.deter_width
+    said = sum(net.once for net in _said(m, obs))
+    token = (obs + act + m.observe_reward) * c.width
+    return prior + cell + said + token + c.layers * c.width**2 * (4 + 2 * c.expand)
