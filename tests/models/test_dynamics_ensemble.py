@@ -61,14 +61,6 @@ def later(model=MODEL, batch=BATCH):
     return model.states_at(posterior, jnp.arange(rows) * steps + steps - 1)
 
 
-@eqx.filter_jit
-def contexts(model, posterior):
-    """Every member's, of every trained step."""
-    rows, steps = posterior.reward.shape
-    found = model.states_at(posterior, jnp.arange(rows * steps)).context
-    return found.reshape(rows, steps, *found.shape[1:])
-
-
 def test_slots_fill_from_the_first_on_and_then_shift():
     """Moves 1 .. 5 into three slots."""
     history, seen = empty_history((1,), 3, 1), []
@@ -96,7 +88,6 @@ def test_step_by_step_equals_the_whole_sequence(observe_reward):
     model = model_with(observe_reward=observe_reward)
     reset = eqx.tree_at(lambda b: b.reward, BEGUN, BEGUN.reward.at[1, FIRST].set(0.0))
     posterior = observe(model, reset)
-    known = contexts(model, posterior)
     state = begin(model)
     for t in range(FIRST, LENGTH):
         seen = (reset.obs[:, t], reset.action[:, t], reset.reward[:, t])
@@ -104,13 +95,15 @@ def test_step_by_step_equals_the_whole_sequence(observe_reward):
         here = t - CONFIG.before
         feature = model.feature(state)[1]
         np.testing.assert_allclose(feature, posterior.feature[1, here], rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(state.context[1], known[1, here], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            state.context[1], posterior.context[1, here], rtol=1e-4, atol=1e-5
+        )
 
 
 def test_what_stood_before_an_episodes_first_step_changes_nothing():
     """The first row's window lies inside its episode, and so does what stood before."""
     other = eqx.tree_at(lambda b: b.obs, BEGUN, BEGUN.obs.at[:, :FIRST].add(1.0))
-    one, two = (contexts(MODEL, observe(MODEL, batch)) for batch in (BEGUN, other))
+    one, two = observe(MODEL, BEGUN).context, observe(MODEL, other).context
     after = FIRST - CONFIG.before
     np.testing.assert_array_equal(one[1, after:], two[1, after:])
     assert not np.allclose(one[0, after], two[0, after])
@@ -153,7 +146,7 @@ def test_foresight_is_what_each_member_says_with_its_own_context():
     """Slow twin: one member, one row, one start, one transition at a time."""
     start = jax.random.randint(root_key(3), (3, 2, 2), 0, 5)
     said = foreseen(MODEL, BATCH, start, 3)
-    known, members = contexts(MODEL, observe(MODEL, BATCH)), MODEL.members
+    posterior, members = observe(MODEL, BATCH), MODEL.members
     for e, b, s, j in ((0, 0, 0, 0), (1, 1, 1, 2), (2, 0, 1, 1)):
         t = int(start[e, b, s])
         if t + j > 4:
@@ -163,7 +156,7 @@ def test_foresight_is_what_each_member_says_with_its_own_context():
         told = members.told(
             members.every(BATCH.obs[b, at] * BATCH.obs_mask[b]),
             members.every(BATCH.action[b, at + 1] * mask),
-            known[b, t],
+            posterior.context[b, t],
             mask,
             body,
         )

@@ -70,9 +70,7 @@ class DynamicsEnsemble(AbstractWorldModel):
         past = jax.tree.map(lambda leaf: leaf[:, steps], past)
         length = past.count.shape[1]
         each = lambda array: jnp.repeat(array[:, None], length, axis=1)
-        # Policies read the first member's; what rewards there were, all have to say.
-        num = 1 if self.config.observe_reward else None
-        contexts = self.members.encode(past, each(batch.act_mask), each(batch.body), num=num)
+        contexts = self.members.encode(past, each(batch.act_mask), each(batch.body))
         reward = batch.reward[:, last]
         if not self.config.observe_reward:
             told = self.members.told(
@@ -86,24 +84,23 @@ class DynamicsEnsemble(AbstractWorldModel):
             reward = jnp.where(moves.followed[:, last], jnp.mean(predicted, axis=0), 0.0)
         now = jax.tree.map(lambda leaf: leaf[:, 1:], past)
         masks = batch.obs_mask, batch.act_mask, batch.body
-        return Posterior(moves.obs[:, last], reward, contexts[:, 1:, :1], now, *masks)
+        return Posterior(moves.obs[:, last], reward, contexts[:, 1:], now, *masks)
 
     def states_at(self, posterior: Posterior, index: Int[Array, " N"]) -> State:
         """The states at some of the B x T steps, counted row by row."""
         row, step = jnp.divmod(index, posterior.reward.shape[1])
-        steps = (posterior.obs, posterior.reward, posterior.history)
-        obs, reward, history = jax.tree.map(lambda leaf: leaf[row, step], steps)
-        act_mask, body = posterior.act_mask[row], posterior.body[row]
+        steps = (posterior.obs, posterior.reward, posterior.context, posterior.history)
+        obs, reward, context, history = jax.tree.map(lambda leaf: leaf[row, step], steps)
         return State(
             obs=obs,
             reward=reward,
-            context=self.members.encode(history, act_mask, body),
+            context=context,
             history=history,
             member=jnp.full(row.shape, -1),
             started=jnp.ones(row.shape, bool),
             obs_mask=posterior.obs_mask[row],
-            act_mask=act_mask,
-            body=body,
+            act_mask=posterior.act_mask[row],
+            body=posterior.body[row],
         )
 
     def correct(

@@ -125,8 +125,8 @@ class Posterior(eqx.Module):
 
     obs: Float[Array, "B T O"]
     reward: Float[Array, "B T"]
-    context: Float[Array, "B T 1 C"]
-    """Of the moves up to each step, by the first member's encoder: what policies read."""
+    context: Float[Array, "B T E C"]
+    """Of the moves up to each step."""
     history: History
     obs_mask: Float[Array, "B O"]
     act_mask: Float[Array, "B A"]

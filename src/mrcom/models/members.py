@@ -59,16 +59,13 @@ class Members(eqx.Module):
         history: History,
         act_mask: Float[Array, "*B A"],
         body: Int[Array, "*B"],
-        *,
-        num: int | None = None,
     ) -> Float[Array, "*B E C"]:
-        """Each member's context of every history; of the first `num`, if that is given."""
-        num = self.num if num is None else num
+        """Each member's context of every history."""
+        shape = (*history.count.shape, self.num, 0)
         if self.nets.encoder is None:
-            return jnp.zeros((*history.count.shape, num, 0))
-        encoder = jax.tree.map(lambda leaf: leaf[:num], self.nets.encoder)
-        told = self.read(history, act_mask, body)
-        return jnp.moveaxis(encoder(jnp.broadcast_to(told, (num, *told.shape))), 0, -2)
+            return jnp.zeros(shape)
+        told = self.every(self.read(history, act_mask, body))
+        return jnp.moveaxis(self.nets.encoder(told), 0, -2)
 
     def read(
         self,
