@@ -26,7 +26,7 @@ F, M = 3, 5
 @eqx.filter_jit
 def fit(critics, scenario, feature, target, weight=None):
     weight = jnp.ones_like(target) if weight is None else weight
-    rows, losses, _ = fit_critics(critics.gather(scenario), feature, target, weight, CONFIG)
+    rows, losses = fit_critics(critics.gather(scenario), feature, target, weight, CONFIG)
     return critics.scatter(scenario, rows), losses
 
 

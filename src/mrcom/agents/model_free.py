@@ -233,7 +233,7 @@ def _configured(size: Size) -> LatentSacConfig:
         layers=layers,
         actor_rate=rate,
         critic_rate=rate,
-        temperature_rate=chosen.temperature_rate,
+        temperature_rate=size.temperature_rate,
     )
     critic = CriticConfig(units, layers, rate, slow_rate=0.1, slow_weight=0.0)
     return LatentSacConfig(sac=sac, critic=critic)

@@ -174,7 +174,7 @@ def actor_critic_update(
     num = scenario.shape[0]
     seen = learnt.dream.feature[:, :-1]
     data = [_by_scenario(array, num) for array in (seen, learnt.returns, learnt.weight)]
-    rows, losses, _ = fit_critics(rows, *data, config.critic)
+    rows, losses = fit_critics(rows, *data, config.critic)
     some = slice(None, -1, config.meta_stride)
     meta, meta_loss = fit_meta(
         state.meta, learnt.dream.feature[:, some], learnt.value[:, some], config.critic

@@ -129,8 +129,8 @@ def fit_critics(
     target: Float[Array, "S M"],
     weight: Float[Array, "S M"],
     config: CriticConfig,
-) -> tuple[ScenarioCritics, Float[Array, " S"], Float[Array, "S M"]]:
-    """One step of gathered critics towards their targets, each one's loss, and values before it.
+) -> tuple[ScenarioCritics, Float[Array, " S"]]:
+    """One step of gathered critics towards their targets, and each one's loss.
 
     Features, targets and weights are constants here.
     """
@@ -138,18 +138,17 @@ def fit_critics(
     # A distance without a weight needs no slow values.
     slow = rows.slow_value(feature) if config.slow_weight else target
 
-    def total(online: Critic) -> tuple[Float[Array, ""], tuple[Array, Array]]:
+    def total(online: Critic) -> tuple[Float[Array, ""], Float[Array, " S"]]:
         value = _values(online, feature)
         losses = critic_loss(value, target, slow, weight, slow_weight=config.slow_weight)
         # The sum over scenarios has each critic's own gradient in its own row.
         each = jnp.mean(losses, axis=1)
-        return jnp.sum(each), (each, value)
+        return jnp.sum(each), each
 
-    grads, (losses, value) = eqx.filter_grad(total, has_aux=True)(rows.online)
+    grads, losses = eqx.filter_grad(total, has_aux=True)(rows.online)
     step = functools.partial(descend, config.optimizer)
     online, moments = jax.vmap(step)(rows.online, grads, rows.moments)
-    after = ScenarioCritics(online, follow(rows.slow, online, config.slow_rate), moments)
-    return after, losses, value
+    return ScenarioCritics(online, follow(rows.slow, online, config.slow_rate), moments), losses
 
 
 def init_meta(feature: int, config: CriticConfig, *, key: PRNGKeyArray) -> MetaValue:

@@ -161,7 +161,8 @@ class LatentSac(AbstractBehaviour):
             lambda_=0.0,
         )
         data = [by_scenario(x) for x in (steps.feature, target, steps.weight)]
-        fitted, losses, value = fit_critics(critics, *data, config.critic)
+        fitted, losses = fit_critics(critics, *data, config.critic)
+        value = critics.value(data[0])
         meta, meta_loss = fit_meta(state.meta, data[0], value, config.critic)
         running = running_mean(
             state.return_range, return_range(target, num), state.updates, config.scale_rate
