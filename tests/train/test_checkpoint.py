@@ -1,8 +1,10 @@
 """What was saved comes back bit for bit; what cannot come back is refused in one line."""
 
+import errno
 import json
 import os
 import pathlib
+import shutil
 
 import equinox as eqx
 import jax
@@ -13,7 +15,9 @@ import pytest
 from jaxtyping import Array
 
 from mrcom.core.errors import CheckpointError, RunFolderError
+from mrcom.core.files import drop_leftovers
 from mrcom.core.rng import named_generator, root_key
+from mrcom.train import checkpoint
 from mrcom.train.checkpoint import RECORD, Checkpoints
 
 # A read that fails leaves the storage library's event loop to the garbage collector.
@@ -156,6 +160,35 @@ def test_an_equal_step_is_left_where_it_says_the_same_and_replaced_where_it_does
     assert found.meta["rounds"] == [5, 6] and same(found.state, learner())
     saved.save(2, update(learner()), meta={})
     assert saved.steps() == [1, 2]
+
+
+def test_a_step_that_cannot_be_replaced_stays(saved, monkeypatch):
+    def full(folder):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpoint, "sync_folder", full)
+    with pytest.raises(RunFolderError, match="No space left"):
+        saved.save(1, learner(), meta={"config": {"seed": 4}})
+    found = Checkpoints(saved.folder).restore(learner())
+    assert found.meta == {"config": {"seed": 3}} and same(found.state, update(learner()))
+    assert [file.name for file in saved.folder.iterdir()] == ["1"]
+
+
+def test_a_step_that_was_half_deleted_is_none(saved, monkeypatch):
+    saved.save(2, learner(), meta={})
+
+    def killed(path, **more):
+        if pathlib.Path(path).exists():
+            (pathlib.Path(path) / RECORD).unlink()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        saved.drop_after(1)
+    assert saved.steps() == [1]
+    monkeypatch.undo()
+    assert same(saved.restore(learner()).state, update(learner()))
+    assert drop_leftovers(saved.folder) == [".2.draft"]
 
 
 def test_a_step_is_on_disk_once_it_is_saved(saved, monkeypatch):

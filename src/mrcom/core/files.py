@@ -8,7 +8,7 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -145,6 +145,38 @@ def cannot_write(path: pathlib.Path, error: BaseException) -> RunFolderError:
         f"{path} cannot be written ({reason}). What was saved before is whole: "
         "make room or give write access, then go on (training: with --resume)."
     )
+
+
+@contextlib.contextmanager
+def making_room(path: pathlib.Path) -> Generator[None, None, None]:
+    """A folder that is there steps aside while one of its name is written; it comes back where that
+    fails.
+    """
+    old = set_aside(path) if path.exists() else None
+    try:
+        yield
+    except BaseException:
+        if old is not None:
+            shutil.rmtree(path, ignore_errors=True)
+            old.rename(path)
+        raise
+    if old is not None:
+        shutil.rmtree(old)
+
+
+def set_aside(path: pathlib.Path) -> pathlib.Path:
+    """Give a folder the name of a draft, to be deleted there: what is left where that is cut short
+    passes for nothing whole.
+
+    Returns:
+        Where it is.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    aside = draft_of(path)
+    shutil.rmtree(aside, ignore_errors=True)
+    return path.rename(aside)
 
 
 def sync_folder(folder: pathlib.Path) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import mrcom
 from mrcom.core.config import short_hash, to_json
 from mrcom.core.errors import CheckpointError, OtherVersionError
-from mrcom.core.files import cannot_write, drop_leftovers, sync_folder
+from mrcom.core.files import cannot_write, drop_leftovers, making_room, set_aside, sync_folder
 from mrcom.train.hosts import several_hosts
 from mrcom.train.leaves import checksum, describe, filled, leaves, packed, spoken, unpacked
 
@@ -79,7 +79,7 @@ class Checkpoints:
         """Write a checkpoint and drop the oldest beyond `keep`; it is on disk on return.
 
         A step that says the same is left as it is. One that says something else, such as fewer
-        rounds of collection, is dropped first; the ones before stay.
+        rounds of collection, makes room, and comes back where the new one cannot be written.
 
         Args:
             step: what it is filed under, such as the number of updates.
@@ -106,10 +106,11 @@ class Checkpoints:
         items = args.Composite(arrays=args.PyTreeSave({PACKED: data}), record=args.JsonSave(record))
         try:
             if step in self.steps():
-                self._open().delete(step)
-            if not self._open().save(step, args=items):
-                raise OSError(f"step {step} comes before {self.steps()[-1]}, which is there")
-            sync_folder(self.path(step))
+                self.close()  # it remembers which steps there are
+            with making_room(self.path(step)):
+                if not self._open().save(step, args=items):
+                    raise OSError(f"step {step} comes before {self.steps()[-1]}, which is there")
+                sync_folder(self.path(step))
         except jax.errors.JaxRuntimeError:  # of a host that is gone, not of the folder
             raise
         except Exception as error:  # of many kinds: whichever of the library's threads failed first
@@ -147,7 +148,7 @@ class Checkpoints:
         """Delete what was saved under a later step."""
         for later in self.steps():
             if later > step:
-                shutil.rmtree(self.path(later))
+                shutil.rmtree(set_aside(self.path(later)))
 
     def verify(self, step: int) -> dict[str, Any]:
         """The JSON of a step whose every array was read and compared with its checksum.
