@@ -20,6 +20,8 @@ LOADED = 400_000_000
 """Bytes of Python, JAX, MuJoCo and what else is loaded: measured."""
 AN_EQUATION = 220_000
 """Bytes that the compiler takes for each equation of an update: measured, mean of all methods."""
+A_CHECKPOINT = 3
+"""Copies of what is saved that lie in memory while it is written: ours, and the library's."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Memory:
     between: int
     """What an update computes and needs later."""
     program: int
-    """What is loaded, and the compiler."""
+    """What is loaded, and the compiler or later, where that is more, a checkpoint on its way."""
 
     @property
     def total(self) -> int:
@@ -43,7 +45,7 @@ class Memory:
         return (
             f"{_amount(self.total)} ({_amount(self.replay)} replay, {_amount(self.learnt)} for "
             f"model, behaviour and optimisers, {_amount(self.between)} within an update, "
-            f"{_amount(self.program)} for libraries and the compiler)"
+            f"{_amount(self.program)} for libraries, checkpoints and the compiler)"
         )
 
 
@@ -53,11 +55,13 @@ def memory_of(runs: Sequence[Run], *, at_once: int) -> Memory:
     state, batch, key = first.state, _empty_batch(first), root_key(0)
     program = jax.make_jaxpr(first.agent.update)(state, batch, key)
     size = lambda run: sum(x.size * x.dtype.itemsize for x in leaves(run.state).values())
+    written = sum(array.nbytes for array in first.experience.store.written.values())
+    saving = A_CHECKPOINT * (size(first) + written)  # one run after the other
     return Memory(
         replay=sum(run.experience.store.num_bytes for run in runs),
         learnt=2 * sum(map(size, runs)),
         between=at_once * bytes_between(program),
-        program=LOADED + AN_EQUATION * num_equations(program),
+        program=LOADED + max(AN_EQUATION * num_equations(program), saving),
     )
 
 
