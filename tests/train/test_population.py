@@ -39,8 +39,9 @@ SEEDS = 3
 ONE = dataclasses.replace(CONFIG, budget=dataclasses.replace(CONFIG.budget, updates=30))
 
 
-def together(path, configs=None, **options):
-    resume, configs = configs is not None, configs or variants(ONE, SEEDS)
+def together(path, configs=None, *, resume=None, **options):
+    resume = configs is not None if resume is None else resume
+    configs = configs or variants(ONE, SEEDS)
     with toys():
         return train_population(
             configs, path, resume=resume, how=How(**{"save_every": 7, **options})
@@ -202,6 +203,29 @@ def test_going_on_gives_the_same_bits_wherever_it_was_cut(tmp_path, monkeypatch,
     together(path, open_population(path))
     for config in open_population(path):
         assert contents(folder_of(path, config)) == contents(folder_of(tmp_path / "whole", config))
+
+
+def test_phases_without_updates_are_made_up_for_by_a_run_that_was_not_saved(tmp_path, monkeypatch):
+    few = dataclasses.replace(
+        CONFIG, budget=dataclasses.replace(CONFIG.budget, rounds=3, updates=1)
+    )
+    together(tmp_path / "whole", configs := variants(few, 2), resume=False)
+    save, calls = member.Checkpoints.save, []
+
+    def interrupted(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 4:  # of the second phase, which has no updates: the first run has saved
+            raise KeyboardInterrupt
+        save(*args, **kwargs)
+
+    monkeypatch.setattr(member.Checkpoints, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        together(tmp_path / "cut", configs, resume=False)
+    monkeypatch.setattr(member.Checkpoints, "save", save)
+    together(tmp_path / "cut", configs)
+    for config in configs:
+        cut, whole = (contents(folder_of(tmp_path / name, config)) for name in ("cut", "whole"))
+        assert cut == whole
 
 
 def test_a_run_that_never_began_begins_and_a_finished_one_stays_as_it_is(tmp_path):

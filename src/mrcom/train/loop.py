@@ -154,7 +154,7 @@ def _equally_far(runs: Sequence[Run]) -> list[tuple[int | None, list[Run]]]:
 
 
 def _phases(members: list[Member], learner: Learner, bar: Bar, stop: Stop, save_every: int) -> None:
-    """All that is left to do; the members are equally far."""
+    """All that is left to do; the members have made equally many updates."""
     lead = members[0].run
 
     def stop_if_asked() -> None:
@@ -162,13 +162,16 @@ def _phases(members: list[Member], learner: Learner, bar: Bar, stop: Stop, save_
             _save(members)
             raise stop.error(lead)
 
-    while lead.phase < lead.num_phases:
-        for member in members:
+    while (phase := min(member.run.phase for member in members)) < lead.num_phases:
+        # Equally many updates may be more phases, where some have none: one that was killed before
+        # it was saved makes up for these.
+        now = [member for member in members if member.run.phase == phase]
+        for member in now:
             collect(member, stop_if_asked, bar)
-        _learn_phase(members, learner, bar, stop, save_every)
-        for member in members:
+        _learn_phase(now, learner, bar, stop, save_every)
+        for member in now:
             member.end_phase(bar)
-        _save(members)
+        _save(now)
         stop_if_asked()
 
 
