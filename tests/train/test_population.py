@@ -264,6 +264,30 @@ def test_one_that_has_gone_on_alone_loses_nothing_when_all_go_on(tmp_path, monke
         assert one["episodes"] == other["episodes"]
 
 
+def test_one_that_finished_alone_is_not_trained_again(tmp_path, monkeypatch):
+    """Also where it is one checkpoint ahead, as one of two that were killed while saved may be."""
+    amount = dataclasses.replace(ONE.budget, rounds=0)
+    configs = variants(dataclasses.replace(ONE, budget=amount), 2)
+    path, save, calls = tmp_path / "all", member.Checkpoints.save, []
+
+    def interrupted(*args, **kwargs):
+        save(*args, **kwargs)
+        calls.append(1)
+        if len(calls) == 8:  # both after 7, 14, 21 and 28 updates
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(member.Checkpoints, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        together(path, configs, resume=False)
+    monkeypatch.setattr(member.Checkpoints, "save", save)
+    toy_run(alone := folder_of(path, configs[0]), configs[0], resume=True)
+    before = {file: file.stat().st_mtime_ns for file in alone.glob("checkpoints/*/*/*")}
+    together(path, configs)
+    assert {file: file.stat().st_mtime_ns for file in alone.glob("checkpoints/*/*/*")} == before
+    kept = member.Checkpoints(folder_of(path, configs[1]) / "checkpoints")
+    assert kept.read_meta()["counters"]["updates"] == 30
+
+
 def test_the_scenario_whose_loss_is_not_finite_is_named_in_whichever_run_it_is():
     row = jnp.zeros((2, 3)).at[1, 2].set(jnp.inf)
     with pytest.raises(TrainingDivergedError, match="scenario f;"):

@@ -18,7 +18,15 @@ from mrcom.replay.windows import Windows
 from mrcom.train.devices import gathered, spread
 from mrcom.train.hosts import any_host, check_alike, kept_by_all, several_hosts, with_others
 from mrcom.train.learner import check_finite, run_updates, scalars, stored
-from mrcom.train.member import Member, Stop, checkpoints_of, collect, join
+from mrcom.train.member import (
+    Member,
+    Stop,
+    beside_each_other,
+    checkpoints_of,
+    collect,
+    join,
+    made_together,
+)
 from mrcom.train.memory import check_memory, memory_of
 from mrcom.train.population import create_population, folder_of, joined, learner_of, parts
 from mrcom.train.run import Run, begin
@@ -130,7 +138,7 @@ def _train(
         resumed = dict(zip(folders, (resume for _, resume in folders.values()), strict=True))
         for step, group in _equally_far(runs):
             found = [join(stack, run, step=step, resume=resumed[run.folder.path]) for run in group]
-            members = [member for member in found if member is not None]
+            members = beside_each_other(member for member in found if member is not None)
             if members:
                 learner = _learner([member.run for member in members], how.devices)
                 lead = members[0].run
@@ -146,7 +154,9 @@ def _equally_far(runs: Sequence[Run]) -> list[tuple[int | None, list[Run]]]:
     common = max(set.intersection(*kept), default=None)
     # Where all were killed while they were saved, some are one step ahead. Where one has gone on
     # by itself, or lost checkpoints, what the others have learnt since stays as it is.
-    if max(sum(common is None or step > common for step in steps) for steps in kept) <= 1:
+    ahead = [[step for step in steps if common is None or step > common] for steps in kept]
+    together = [made_together(run, at[-1]) for run, at in zip(runs, ahead, strict=True) if at]
+    if max(map(len, ahead)) <= 1 and 1 not in together:
         return [(common, list(runs))]
     newest = [max(steps, default=None) for steps in kept]
     groups = dict.fromkeys(newest)

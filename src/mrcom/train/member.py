@@ -5,12 +5,12 @@ import dataclasses
 import pathlib
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from jaxtyping import Array
 
 from mrcom.core.config import to_json
-from mrcom.core.errors import Stopped
+from mrcom.core.errors import CheckpointError, Stopped
 from mrcom.core.files import drop_leftovers
 from mrcom.core.progress import Bar
 from mrcom.core.rng import named_generator, named_seed
@@ -50,6 +50,8 @@ class Member:
     collector: Collector
     checkpoints: Checkpoints
     log: Log
+    together: int = 1
+    """How many runs learn together, this one among them; in its checkpoints."""
 
     def save(self) -> None:
         """A checkpoint of the run as it is.
@@ -70,6 +72,7 @@ class Member:
                 "phase": run.phase,
                 "rounds": [*run.rounds, *ahead],
                 "log_position": self.log.position,
+                "together": self.together,
             },
             host=run.experience.state_dict(),
         )
@@ -148,6 +151,20 @@ class Member:
 def checkpoints_of(run: Run) -> Checkpoints:
     """Those in a run's folder."""
     return Checkpoints(run.folder.checkpoints)
+
+
+def made_together(run: Run, step: int) -> int | None:
+    """How many runs learnt together when a checkpoint was made; None where nobody can tell."""
+    try:
+        return checkpoints_of(run).read_meta(step).get("together")
+    except CheckpointError:
+        return None
+
+
+def beside_each_other(members: Iterable[Member]) -> list[Member]:
+    """The same, each told how many they are."""
+    found = list(members)
+    return [dataclasses.replace(member, together=len(found)) for member in found]
 
 
 def join(stack: contextlib.ExitStack, run: Run, *, step: int | None, resume: bool) -> Member | None:
