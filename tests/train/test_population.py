@@ -288,6 +288,20 @@ def test_one_that_finished_alone_is_not_trained_again(tmp_path, monkeypatch):
     assert kept.read_meta()["counters"]["updates"] == 30
 
 
+def test_a_list_of_runs_that_was_changed_is_refused(tmp_path, capsys):
+    create_population(tmp_path, variants(ONE, 2))
+    record = tmp_path / "population.json"
+    record.write_text(record.read_text().replace('"seed": 4', '"seed": 5'))
+    for command in (["doctor", str(tmp_path)], ["train", "--resume", str(tmp_path)]):
+        assert main(command) == 2
+        assert "population.json cannot be read: ValueError('it was changed')" in (
+            capsys.readouterr().err
+        )
+    record.write_text("[]")
+    with pytest.raises(RunFolderError, match="cannot be read"):
+        open_population(tmp_path)
+
+
 def test_the_scenario_whose_loss_is_not_finite_is_named_in_whichever_run_it_is():
     row = jnp.zeros((2, 3)).at[1, 2].set(jnp.inf)
     with pytest.raises(TrainingDivergedError, match="scenario f;"):

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from mrcom.agents.agent import Agent, Learner, Metrics
-from mrcom.core.config import differing, from_json, put
+from mrcom.core.config import differing, from_json, put, short_hash
 from mrcom.core.errors import ConfigError, RunFolderError
 from mrcom.train.run_folder import RunFolder, check_new, write_json
 from mrcom.train.settings import RunConfig
@@ -149,7 +149,7 @@ def create_population(path: pathlib.Path, configs: Sequence[RunConfig]) -> None:
         RunFolderError: it exists, or cannot be written.
     """
     check_new(path)
-    write_json(path / RECORD, {"runs": list(configs)})
+    write_json(path / RECORD, {"hash": short_hash(list(configs)), "runs": list(configs)})
 
 
 def is_population(path: pathlib.Path) -> bool:
@@ -165,8 +165,10 @@ def begun_population(path: pathlib.Path) -> list[RunConfig]:
     """
     try:
         record = json.loads((path / RECORD).read_text())
+        if record.get("hash") not in (None, short_hash(record["runs"])):
+            raise ValueError("it was changed")
         return [from_json(RunConfig, one) for one in record["runs"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunFolderError(f"{path / RECORD} cannot be read: {error!r}.") from error
 
 
