@@ -163,7 +163,7 @@ def sac_update(
     *,
     key: PRNGKeyArray,
     besides: Besides | None = None,
-    weight: float = 1.0,
+    weight: float | Float[Array, ""] = 1.0,
 ) -> tuple[SACState, dict[str, Float[Array, "..."]]]:
     """One step of critics, actor and temperature on one minibatch [B, ...].
 
@@ -228,7 +228,7 @@ def _fit_actor(
     config: SACConfig,
     key: PRNGKeyArray,
     besides: Besides | None,
-    weight: float,
+    weight: float | Float[Array, ""],
 ) -> tuple[Learner, tuple[Float[Array, ""], Float[Array, ""]]]:
     actor, actor_moments, log_temperature, temperature_moments = now
 

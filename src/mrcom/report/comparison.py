@@ -76,7 +76,8 @@ class Comparison:
         """In reading order."""
         scores = self.scores
         tables = [prediction_table(self.runs)] if any(run.errors for run in self.runs) else []
-        by_body = body_table(scores, share_inside=self.runs[0].share_inside)
+        share = next((run.share_inside for run in self.runs), None)
+        by_body = body_table(scores, share_inside=share)
         tables += [target_table(scores), by_body, aggregate_table(scores)]
         names = dict.fromkeys(f"{run.name}: {run.asked_about}" for run in self.runs)
         tables += [improvement_table(scores, ours=name) for name in names]
