@@ -8,7 +8,13 @@ from mrcom.core.generators import named_generator
 from mrcom.evaluate.scores import Score, score_matrix, select
 from mrcom.evaluate.statistics import mean, stratified_interval, stratified_mean
 from mrcom.report.table import Table
-from mrcom.report.tables import NOTHING, interval_text, number_text, unit_notes
+from mrcom.report.tables import (
+    NOTHING,
+    interval_text,
+    normalised_alone,
+    number_text,
+    unit_notes,
+)
 from mrcom.report.targets import methods_of, title_of
 
 
@@ -49,8 +55,7 @@ def body_table(scores: Sequence[Score], *, share_inside: float | None = None) ->
 
 def _mean_cell(scores: Sequence[Score], share_inside: float | None, part: str) -> str:
     """The mean of one method's normalised scores, with its interval; weighed in a whole box."""
-    missing = {score.scenario for score in scores if score.normalised is None}
-    known = [score for score in scores if score.scenario not in missing]
+    known = normalised_alone(scores)
     if not known:
         return NOTHING
     found, statistic = score_matrix(known), mean

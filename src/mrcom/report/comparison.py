@@ -12,12 +12,7 @@ from mrcom.evaluate.scores import Score, read_scores, select
 from mrcom.report.body_table import body_table
 from mrcom.report.run_report import read_open_loop
 from mrcom.report.table import Table
-from mrcom.report.tables import (
-    aggregate_table,
-    budget_note,
-    improvement_table,
-    target_table,
-)
+from mrcom.report.tables import aggregate_table, budget_note, improvement_table, target_table
 from mrcom.report.targets import share_inside
 from mrcom.train.run_folder import RunFolder
 from mrcom.train.settings import RunConfig

@@ -172,8 +172,7 @@ def _target_rows(scores: Sequence[Score], target: Target) -> tuple[tuple[str, ..
 
 
 def _aggregate_row(label: str, method: str, scores: Sequence[Score]) -> tuple[str, ...]:
-    missing = {score.scenario for score in scores if score.normalised is None}
-    known = [score for score in scores if score.scenario not in missing]
+    known = normalised_alone(scores)
     num_targets = len(targets_of(scores))
     counted = f"{len(targets_of(known))} of {num_targets}"
     if not known:
@@ -209,6 +208,12 @@ def _change_notes(scores: Sequence[Score]) -> tuple[str, ...]:
         f"in {better} of {len(changes)} targets; the mean of all changes is "
         f"{np.mean(changes):+.1f}.",
     )
+
+
+def normalised_alone(scores: Sequence[Score]) -> list[Score]:
+    """The scores of scenarios in which every one of them is normalised."""
+    missing = {score.scenario for score in scores if score.normalised is None}
+    return [score for score in scores if score.scenario not in missing]
 
 
 def unit_notes(scores: Sequence[Score]) -> tuple[str, ...]:
