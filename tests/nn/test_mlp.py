@@ -16,6 +16,26 @@ def test_a_linear_map_by_hand_on_the_last_axis_of_any_array():
     np.testing.assert_allclose(linear(X[1, 2]), linear(X)[1, 2], rtol=1e-5, atol=1e-6)
 
 
+def test_a_linear_map_takes_no_rows_and_no_inputs():
+    assert Linear(5, 4, key=root_key(1))(jnp.zeros((2, 0, 5))).shape == (2, 0, 4)
+    assert Linear(0, 4, key=root_key(1))(jnp.zeros((2, 3, 0))).shape == (2, 3, 4)
+
+
+def test_a_linear_map_and_its_gradient_are_products_of_two_matrices():
+    loss = lambda linear, x: jnp.sum(jnp.square(linear(x)))
+    gradient = jax.grad(loss, argnums=0)
+    products = [
+        equation
+        for equation in jax.make_jaxpr(gradient)(Linear(5, 4, key=root_key(1)), X).eqns
+        if equation.primitive.name == "dot_general"
+    ]
+    assert len(products) == 2
+    for product in products:
+        (left, right), _ = product.params["dimension_numbers"]
+        assert len(left) == len(right) == 1  # sums over one axis, rows or inputs
+        assert all(operand.aval.ndim == 2 for operand in product.invars)
+
+
 def test_weights_start_with_the_variance_of_one_over_inputs():
     weight = Linear(400, 300, key=root_key(1)).weight
     np.testing.assert_allclose(jnp.std(weight), 400**-0.5, rtol=0.02)

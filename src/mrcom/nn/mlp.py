@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 
 import equinox as eqx
 import jax
@@ -51,7 +52,11 @@ class Linear(eqx.Module):
 
     def __call__(self, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
         """The map of every vector."""
-        y = x @ self.weight
+        # As one product of two matrices: with more axes in front, the weight's gradient would be a
+        # sum over several of them, for which a compiler turns its operands round first.
+        *front, inputs = x.shape
+        y = x.reshape(math.prod(front), inputs) @ self.weight if len(front) > 1 else x @ self.weight
+        y = y.reshape(*front, self.weight.shape[-1])
         return y if self.bias is None else y + _like(self.bias, y)
 
 
