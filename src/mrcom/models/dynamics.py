@@ -1,7 +1,5 @@
 """How the three latent states follow from context, action and observation."""
 
-import math
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,7 +9,7 @@ from mrcom.core.rng import named_keys
 from mrcom.models.latent import ContextualConfig, Posterior
 from mrcom.models.latent_error import disturbed
 from mrcom.nn.distributions import Normal, normal_of
-from mrcom.nn.mlp import MLP, Linear
+from mrcom.nn.mlp import MLP, Linear, rows_of
 from mrcom.nn.recurrent import GRUCell, RecurrentNormal
 
 
@@ -152,9 +150,8 @@ class LatentDynamics(eqx.Module):
         """The next memory for K draws of u each; `told` is the share of this one in its gates."""
         # Everything as rows of a matrix: over axes K, B and T at once a compiler sums gradients of
         # the gates' scale ten times as slowly.
-        rows = lambda x: x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-        every = lambda x: jnp.concatenate([rows(x)] * stoch.shape[0])
-        shares = self.cell.project(jnp.concatenate([rows(stoch), every(action)], axis=-1))
+        every = lambda x: jnp.concatenate([rows_of(x)] * stoch.shape[0])
+        shares = self.cell.project(jnp.concatenate([rows_of(stoch), every(action)], axis=-1))
         after = self.cell.gate(shares + every(told), every(deter))
         return after.reshape(*stoch.shape[:-1], after.shape[-1])
 

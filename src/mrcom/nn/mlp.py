@@ -54,9 +54,8 @@ class Linear(eqx.Module):
         """The map of every vector."""
         # As one product of two matrices: with more axes in front, the weight's gradient would be a
         # sum over several of them, for which a compiler turns its operands round first.
-        *front, inputs = x.shape
-        y = x.reshape(math.prod(front), inputs) @ self.weight if len(front) > 1 else x @ self.weight
-        y = y.reshape(*front, self.weight.shape[-1])
+        y = (rows_of(x) if x.ndim > 2 else x) @ self.weight
+        y = y.reshape(*x.shape[:-1], self.weight.shape[-1])
         return y if self.bias is None else y + _like(self.bias, y)
 
 
@@ -197,6 +196,11 @@ def hidden_layers(
     for linear, norm in zip(hidden, norms, strict=True):
         x = jax.nn.silu(norm(linear(x)))
     return x
+
+
+def rows_of(x: Float[Array, "*B I"]) -> Float[Array, "N I"]:
+    """All vectors of an array as the rows of a matrix, of which there may be none."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def _like(vector: Float[Array, " I"], x: Float[Array, "*B I"]) -> Float[Array, "*B I"]:
