@@ -91,6 +91,18 @@ def test_every_method_has_ranges(capsys, tmp_path, method, setting, said):
     assert not (tmp_path / "run").exists()
 
 
+def test_parts_of_the_state_are_words_with_a_plus_between_them(capsys, tmp_path):
+    for words, parts in (("deter", ("deter",)), ("stoch+deter", ("stoch", "deter"))):
+        agent = agent_with(f"jacobian.blocks={words}", options=("--jacobian", "0.1"))
+        assert agent.config.jacobian.blocks == parts
+    for words, said in (("deter+", "must be words such as"), ("detr", "Did you mean 'deter'?")):
+        given = ["--jacobian", "0.1", "--set", f"jacobian.blocks={words}"]
+        assert main([*DEBUG, "--run-dir", str(tmp_path / "run"), *given]) == 2
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1 and said in err
+        assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

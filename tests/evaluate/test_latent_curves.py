@@ -157,3 +157,29 @@ def test_a_cell_is_measured_and_comes_back_from_its_file(agent, state, probe, tm
 def test_without_an_error_erring_dreams_are_exact_ones(agent, state, probe):
     cell = measured(Cell("hopper", "no penalty", "none", 0, "debug", 4), agent, state, NONE, probe)
     assert cell.erring == cell.exact
+    assert cell.apart is None, "one and the same dream"
+
+
+def test_dreams_with_and_without_an_error_are_compared_with_each_other(agent, state, probe):
+    """By hand; and an error of next to nothing leaves next to nothing."""
+    empty, near = Cell("hopper", "no penalty", "drift", 0, "debug", 4), LatentError((1e-6, 1e-6))
+    found = measured(empty, agent, state, DRIFT, probe).apart
+    assert max(*measured(empty, agent, state, near, probe).apart.obs) < 1e-6 * min(found.obs)
+    batch, model = probe.windows, state.model
+    keys = named_keys(root_key(probe.seed), "dream", "gain")
+    keys = named_keys(keys.dream, "dream", "error")
+    shift = DRIFT.draw(
+        keys.error, (len(batch.reward), batch.reward.shape[1] - HORIZON), model.num_sampled
+    )
+    hidden = hide_future(batch, HORIZON)
+    dream = lambda *wrong: acting.dreamt_features(
+        state.filter, hidden, keys.dream, HORIZON, DREAMT, "frozen", *wrong
+    )
+    wrong, right = (np.asarray(model.reward(f)).mean(axis=0) for f in (dream(shift), dream()))
+    np.testing.assert_allclose(found.reward, ((wrong - right) ** 2).mean(axis=0), rtol=1e-3)
+    seen = acting.normalised(state.filter, dataclasses.replace(batch, stored={}))
+    real = np.asarray(eqx.filter_jit(model.observe)(seen, key=None).feature)[:, -HORIZON:]
+    variance = real.reshape(-1, real.shape[-1]).var(axis=0).mean()
+    wrong, right = (np.asarray(f).mean(axis=0) for f in (dream(shift), dream()))
+    by_hand = ((wrong - right) ** 2).mean(axis=(0, 2)) / variance
+    np.testing.assert_allclose(found.latent, by_hand, rtol=1e-3)

@@ -1,5 +1,7 @@
 """The study of latent errors as tables and figures, of whatever cells there are."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -78,3 +80,19 @@ def test_every_error_has_a_figure_and_all_of_them_one(tmp_path):
 def test_without_a_cell_there_is_nothing_to_say():
     with pytest.raises(ConfigError, match="no finished cell"):
         study_tables([])
+
+
+def test_what_is_left_of_the_error_has_a_table_where_it_was_measured(tmp_path):
+    left = lambda cells, *ends: [
+        dataclasses.replace(cell, apart=Curves((0.1, 9.0), (0.1, end), (0.1, 9.0)))
+        for cell, end in zip(cells, ends, strict=True)
+    ]
+    cells = left(NONE, 0.04, 0.09, 0.16) + left(BETTER, 0.01, 0.04, 0.09)  # a tenth less each
+    _, table, _ = study_tables(cells)
+    assert "left of the latent error at horizon 2" in table.title
+    assert table.rows[0][4] == "-0.100 (-0.100 to -0.100)"
+    assert table.rows[-1][4] == "1 of 1"
+    draw_study(tmp_path, cells)
+    with_it = (tmp_path / "open_loop_drift.png").stat().st_size
+    draw_study(tmp_path, NONE + BETTER)
+    assert (tmp_path / "open_loop_drift.png").stat().st_size < with_it

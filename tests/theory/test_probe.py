@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from mrcom.theory.probe import held_out_r2
+from mrcom.scenarios.scenario import Scenario
+from mrcom.theory.probe import LABELS, held_out_r2, labels_of
 
 SCENARIOS, STEPS, WIDTH = 40, 8, 30
 
@@ -46,3 +47,16 @@ def test_what_distinguishes_scenarios_but_says_nothing_of_the_label_is_not_read(
     rng = np.random.default_rng(3)
     x = rng.normal(size=(SCENARIOS, 1, 200)) + 0.1 * rng.normal(size=(SCENARIOS, STEPS, 200))
     assert held_out_r2(x, labels()) < 0.2
+
+
+def test_alpha_is_the_least_range_that_has_the_torso_and_scales_count_where_they_vary():
+    made = [
+        Scenario("walker", target_speed=4.0, torso_length=0.9, torso_size=1.3, gravity=0.5),
+        Scenario("walker", target_speed=0.0, torso_length=1.2, torso_size=1.1, gravity=1.5),
+    ]
+    found = labels_of(made)
+    assert list(found) == [*LABELS, "gravity"]
+    np.testing.assert_allclose(found["torso_length"], [-0.1, 0.2], atol=1e-6)
+    np.testing.assert_allclose(found["alpha"], [0.3, 0.2], atol=1e-6)
+    np.testing.assert_array_equal(found["gravity"], [0.5, 1.5])
+    assert list(labels_of(made[:1])) == list(LABELS)

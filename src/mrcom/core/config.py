@@ -162,7 +162,8 @@ def parsed(name: str, text: str, hint: Any, old: Any) -> Any:
 
     Args:
         name: of the value, for messages.
-        hint: its type; one of a `Literal`'s words must be given exactly.
+        hint: its type; one of a `Literal`'s words must be given exactly, words of a tuple with
+            a plus sign between them.
         old: what it was, an example.
 
     Raises:
@@ -172,6 +173,11 @@ def parsed(name: str, text: str, hint: Any, old: Any) -> Any:
         if text not in typing.get_args(hint):
             raise unknown(name, text, typing.get_args(hint))
         return text
+    if hint == tuple[str, ...]:
+        words = tuple(text.split("+"))
+        if not all(words):
+            raise ConfigError(f"setting {name}={text!r} must be words such as one or one+two.")
+        return words
     wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
     kind = type(old)
     if kind not in wanted:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -72,6 +72,9 @@ class Cell:
     """Of dreams that start from states with the error that the model learnt with."""
     exact: Curves | None = None
     """Of dreams that start from states without an error."""
+    apart: Curves | None = None
+    """How far the dreams of the one kind are from those of the other, with the same draws: what is
+    left of the error itself, whatever else is wrong. Nothing where there is no error."""
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -137,6 +140,8 @@ def measured(cell: Cell, agent: Agent, state: Any, error: LatentError, probe: Pr
     )
     exact = own(NONE)
     erring = exact if error == NONE else own(error)
+    given = state.filter, probe.windows, keys.dream, probe.horizon, error
+    apart = None if error == NONE else _as_curves(_apart(*given))
     gain = float(mean_squared_gain(state.filter, probe.windows, keys.gain))
     if reason := divergence(erring, gain):
         return dataclasses.replace(cell, diverged=reason)
@@ -146,6 +151,7 @@ def measured(cell: Cell, agent: Agent, state: Any, error: LatentError, probe: Pr
         gain=gain,
         erring=erring,
         exact=exact,
+        apart=apart,
     )
 
 
@@ -162,10 +168,7 @@ def open_loop_curves(
     given: AbstractFilter, batch: Batch, key: PRNGKeyArray, *, horizon: int, error: LatentError
 ) -> Curves:
     """Errors of dreams of the last steps of windows, started from states with an error."""
-    latent, obs, reward = (
-        tuple(float(x) for x in curve) for curve in _curves(given, batch, key, horizon, error)
-    )
-    return Curves(latent, obs, reward)
+    return _as_curves(_curves(given, batch, key, horizon, error))
 
 
 @eqx.filter_jit
@@ -179,10 +182,47 @@ def mean_squared_gain(given: AbstractFilter, batch: Batch, key: PRNGKeyArray) ->
     return jnp.mean(term)
 
 
+class _Told(NamedTuple):
+    """The last steps of B windows, as they were or as one dreamt them."""
+
+    feature: Float[Array, "B H F"]
+    obs: Float[Array, "B H O"]
+    """In standard deviations."""
+    reward: Float[Array, "B H"]
+
+    def distance(self, other: "_Told", spread: Array, real: Float[Array, "B O"]) -> "_Errors":
+        """Mean squared differences at each step; `spread` is the variance of a feature."""
+        latent = jnp.mean(jnp.square(self.feature - other.feature), axis=(0, 2)) / spread
+        seen = real[:, None]
+        obs = jnp.sum(seen * jnp.square(self.obs - other.obs), axis=(0, 2)) / jnp.sum(seen)
+        return latent, obs, jnp.mean(jnp.square(self.reward - other.reward), axis=0)
+
+
+_Errors = tuple[Float[Array, " H"], Float[Array, " H"], Float[Array, " H"]]
+
+
 @eqx.filter_jit
 def _curves(
     given: AbstractFilter, batch: Batch, key: PRNGKeyArray, horizon: int, error: LatentError
-) -> tuple[Float[Array, " H"], Float[Array, " H"], Float[Array, " H"]]:
+) -> _Errors:
+    """Dreams against what happened."""
+    real, spread = _really(given, batch, horizon)
+    return _dreamt(given, batch, key, horizon, error).distance(real, spread, batch.obs_mask)
+
+
+@eqx.filter_jit
+def _apart(
+    given: AbstractFilter, batch: Batch, key: PRNGKeyArray, horizon: int, error: LatentError
+) -> _Errors:
+    """Dreams from states with an error against dreams from states without one."""
+    wrong, right = (_dreamt(given, batch, key, horizon, one) for one in (error, NONE))
+    return wrong.distance(right, _really(given, batch, horizon)[1], batch.obs_mask)
+
+
+def _dreamt(
+    given: AbstractFilter, batch: Batch, key: PRNGKeyArray, horizon: int, error: LatentError
+) -> _Told:
+    """The mean of the dreams of the last steps, started from states with an error."""
     keys, model = named_keys(key, "dream", "error"), given.model
     assert isinstance(model, AbstractLatentModel), "there is no latent state to be wrong"
     rows, length = batch.reward.shape
@@ -190,16 +230,21 @@ def _curves(
     hidden = hide_future(batch, horizon)
     features = dreamt_features(given, hidden, keys.dream, horizon, DREAMT, "frozen", shift)
     body = jnp.broadcast_to(batch.body, features.shape[:2])
+    obs = given.standard(model.decode(features, body), body)
+    return _Told(*(jnp.mean(x, axis=0) for x in (features, obs, model.reward(features))))
+
+
+def _really(given: AbstractFilter, batch: Batch, horizon: int) -> tuple[_Told, Float[Array, ""]]:
+    """What happened in the last steps, and the variance of a feature there."""
     seen = normalised(given, dataclasses.replace(batch, stored={}))
-    filtered = model.observe(seen, key=None).feature[:, -horizon:]
-    spread = jnp.mean(jnp.var(filtered, axis=(0, 1)))
-    latent = jnp.mean(jnp.square(jnp.mean(features, axis=0) - filtered), axis=(0, 2)) / spread
-    real = batch.obs_mask[:, None]
-    truth = given.standard(seen.obs[:, -horizon:], batch.body)
-    dreamt = jnp.mean(given.standard(model.decode(features, body), body), axis=0)
-    obs = jnp.sum(real * jnp.square(dreamt - truth), axis=(0, 2)) / jnp.sum(real)
-    wrong = jnp.mean(model.reward(features), axis=0) - batch.reward[:, -horizon:]
-    return latent, obs, jnp.mean(jnp.square(wrong), axis=0)
+    filtered = given.model.observe(seen, key=None).feature[:, -horizon:]
+    obs = given.standard(seen.obs[:, -horizon:], batch.body)
+    real = _Told(filtered, obs, batch.reward[:, -horizon:])
+    return real, jnp.mean(jnp.var(filtered, axis=(0, 1)))
+
+
+def _as_curves(errors: _Errors) -> Curves:
+    return Curves(*(tuple(float(x) for x in curve) for curve in errors))
 
 
 def _mean_return(agent: Agent, state: Any, error: LatentError, probe: Probe) -> float:

@@ -5,15 +5,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from mrcom.core.errors import ConfigError
-from mrcom.core.generators import named_generator
-from mrcom.evaluate.latent_study import DIVERGED, Cell, Curves
-from mrcom.evaluate.statistics import episode_interval
+from mrcom.evaluate.latent_study import DIVERGED, Cell
+from mrcom.report.latent_changes import (
+    LEFT,
+    below_zero,
+    cells_at,
+    change_of,
+    curve_of,
+    interval,
+    rmse,
+)
 from mrcom.report.style import BLACK, BLUE, GREEN, GREY, ORANGE, drawing
 from mrcom.report.table import Table
-from mrcom.train.latent_study import AMOUNTS, BODIES, CONTROLS, ERRORS, JACOBIANS, NO_PENALTY
+from mrcom.train.latent_study import AMOUNTS, BODIES, CONTROLS, ERRORS, JACOBIANS
 
 BLUES = ("#a6c8e8", "#6aa6d6", BLUE, "#8a5fbf", "#5b1a78")
 """Of the penalty, the darker the greater its weight."""
@@ -35,32 +41,55 @@ def study_tables(cells: Sequence[Cell]) -> list[Table]:
     """
     if not cells:
         raise ConfigError("The study has no finished cell yet.")
-    return [penalty_table(cells), *(error_table(cells, error) for error in _errors(cells))]
+    tables = [penalty_table(cells)]
+    if known := [cell for cell in cells if cell.apart]:
+        tables.append(left_table(known))
+    return [*tables, *(error_table(cells, error) for error in _errors(cells))]
 
 
 def penalty_table(cells: Sequence[Cell]) -> Table:
     """By how much each weight of the penalty changes the error of the longest dreams."""
+    return _changes_table(
+        cells,
+        "obs",
+        f"Open-loop error of the observation at horizon {_horizon(cells)}: what a penalty on the "
+        "Jacobian changes",
+        "Difference of the root mean squared error, in standard deviations, to no penalty at "
+        "the same seed: mean and 95 % bootstrap interval over seeds. Dreams start from states "
+        "with the error that the model learnt with. Below 0 the penalty helps.",
+    )
+
+
+def left_table(cells: Sequence[Cell]) -> Table:
+    """By how much each weight of the penalty changes what is left of the error in the end."""
+    return _changes_table(
+        cells,
+        LEFT,
+        f"What is left of the latent error at horizon {_horizon(cells)}: what a penalty on the "
+        "Jacobian changes",
+        "How far observations dreamt from states with the error are from those dreamt from states "
+        "without it, under the same draws: root mean square in standard deviations, less that of "
+        "no penalty at the same seed; mean and 95 % bootstrap interval over seeds.",
+    )
+
+
+def _changes_table(cells: Sequence[Cell], quantity: str, title: str, note: str) -> Table:
     groups = []
     for error in _errors(cells):
-        rows = []
+        rows, falls = [], dict.fromkeys(JACOBIANS, 0)
         for body in _bodies(cells):
-            changes = [change_of(cells, body, error, name) for name in JACOBIANS]
-            rows.append((error if not rows else "", body, *(_with_interval(c) for c in changes)))
-        falls = [
-            sum(below_zero(change_of(cells, body, error, name)) for body in _bodies(cells))
-            for name in JACOBIANS
-        ]
-        rows.append(("", "interval below 0", *(f"{n} of {len(_bodies(cells))}" for n in falls)))
-        groups.append(tuple(rows))
+            changes = {name: change_of(cells, body, error, name, quantity) for name in JACOBIANS}
+            said = (_with_interval(change) for change in changes.values())
+            rows.append((error if not rows else "", body, *said))
+            falls = {name: n + below_zero(changes[name]) for name, n in falls.items()}
+        said = (f"{n} of {len(_bodies(cells))}" for n in falls.values())
+        groups.append((*rows, ("", "interval below 0", *said)))
     return Table(
-        title=f"Open-loop error of the observation at horizon {_horizon(cells)}: what a penalty on "
-        "the Jacobian changes",
+        title=title,
         columns=("error", "body", *JACOBIANS),
         groups=tuple(groups),
         notes=(
-            "Difference of the root mean squared error, in standard deviations, to no penalty at "
-            "the same seed: mean and 95 % bootstrap interval over seeds. Dreams start from states "
-            "with the error that the model learnt with. Below 0 the penalty helps.",
+            note,
             f"Seeds: {_seeds_said(cells)}. With 3 seeds an interval reaches from the least to the "
             "greatest difference, and chance alone brings one in eight below 0.",
         ),
@@ -74,7 +103,7 @@ def error_table(cells: Sequence[Cell], error: str) -> Table:
     for body in _bodies(cells):
         rows = []
         for name in CONTROLS:
-            own = _of(cells, body, error, name)
+            own = cells_at(cells, body, error, name)
             if not own:
                 continue
             good = [cell for cell in own if not cell.diverged]
@@ -127,22 +156,33 @@ def draw_study(folder: pathlib.Path, cells: Sequence[Cell]) -> list[pathlib.Path
 
 
 def draw_horizons(path: pathlib.Path, cells: Sequence[Cell], error: str) -> None:
-    """Open-loop errors against the horizon: a column per body, a row per quantity."""
-    bodies = [body for body in _bodies(cells) if any(_of(cells, body, error, c) for c in CONTROLS)]
-    with drawing(path, figsize=(0.8 + 2.8 * len(bodies), 7.4)) as figure:
-        axes = figure.subplots(3, len(bodies), squeeze=False, sharex=True)
+    """Open-loop errors against the horizon: a column per body, a row per quantity.
+
+    And what is left of the latent error, where that was measured.
+    """
+    bodies = [
+        body for body in _bodies(cells) if any(cells_at(cells, body, error, c) for c in CONTROLS)
+    ]
+    shown = dict(QUANTITIES)
+    if any(cell.apart for cell in cells if cell.error == error):
+        shown[LEFT] = f"{LEFT} [standard deviations]"
+    with drawing(path, figsize=(0.8 + 2.8 * len(bodies), 0.2 + 2.4 * len(shown))) as figure:
+        axes = figure.subplots(len(shown), len(bodies), squeeze=False, sharex=True)
         for column, body in enumerate(bodies):
-            for row, quantity in enumerate(QUANTITIES):
+            for row, quantity in enumerate(shown):
                 for name in CONTROLS:
-                    good = [c.erring for c in _of(cells, body, error, name) if c.erring]
+                    good = [
+                        curve_of(cell, quantity)
+                        for cell in cells_at(cells, body, error, name)
+                        if (cell.apart if quantity == LEFT else cell.erring)
+                    ]
                     if good:
-                        curves = np.array([rmse(curve, quantity) for curve in good])
-                        _draw_curves(axes[row, column], curves, COLOURS[name], name)
-                if quantity != "reward":  # what knowing only the mean costs
+                        _draw_curves(axes[row, column], np.array(good), COLOURS[name], name)
+                if quantity in ("obs", "latent"):  # what knowing only the mean costs
                     axes[row, column].axhline(1, color=GREY, linewidth=0.8, linestyle=":")
             axes[0, column].set_title(body)
             axes[-1, column].set_xlabel("steps ahead")
-        for row, title in enumerate(QUANTITIES.values()):
+        for row, title in enumerate(shown.values()):
             axes[row, 0].set_ylabel(title.replace(" [", "\n["))
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
@@ -175,44 +215,13 @@ def draw_controls(path: pathlib.Path, cells: Sequence[Cell]) -> None:
         figure.suptitle("By latent error: every seed, and the mean", fontweight="bold")
 
 
-def rmse(curves: Curves | None, quantity: str) -> Float[np.ndarray, " H"]:
-    """Root mean squared errors of a quantity, 1, 2, ... steps ahead."""
-    assert curves is not None, "diverged cells have no curves"
-    return np.sqrt(np.asarray(getattr(curves, quantity)))
-
-
-def change_of(
-    cells: Sequence[Cell], body: str, error: str, control: str
-) -> Float[np.ndarray, " R"]:
-    """Of every seed, error of the longest dreams with a control less that without any.
-
-    Seeds that diverged in one of both are left out: they are counted elsewhere.
-    """
-    last = lambda name: {
-        cell.seed: rmse(cell.erring, "obs")[-1]
-        for cell in _of(cells, body, error, name)
-        if not cell.diverged
-    }
-    ours, theirs = last(control), last(NO_PENALTY)
-    return np.array([ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())])
-
-
-def below_zero(change: Float[np.ndarray, " R"]) -> bool:
-    """Whether the interval of the mean change over seeds lies below 0."""
-    return len(change) > 1 and _interval(change)[1] < 0
-
-
-def _interval(change: np.ndarray) -> tuple[float, float]:
-    return episode_interval(change, rng=named_generator(0, "latent_study"))
-
-
 def _with_interval(change: np.ndarray) -> str:
     if not len(change):
         return "–"
     mean = f"{change.mean():+.3f}"
     if len(change) < 2:
         return mean
-    low, high = _interval(change)
+    low, high = interval(change)
     return f"{mean} ({low:+.3f} to {high:+.3f})"
 
 
@@ -244,7 +253,7 @@ def _draw_points(
     value_of: Any,
 ) -> None:
     for place, error in enumerate(errors):
-        good = [value_of(c) for c in _of(cells, body, error, control) if not c.diverged]
+        good = [value_of(c) for c in cells_at(cells, body, error, control) if not c.diverged]
         if not good:
             continue
         at = place + 0.12 * (number - (len(COLOURS) - 1) / 2)
@@ -254,11 +263,6 @@ def _draw_points(
     if len(errors) > 1:
         for border in np.arange(len(errors) - 1) + 0.5:
             axis.axvline(border, color=GREY, linewidth=0.6)
-
-
-def _of(cells: Sequence[Cell], body: str, error: str, control: str) -> list[Cell]:
-    wanted = body, error, control
-    return [cell for cell in cells if (cell.body, cell.error, cell.control) == wanted]
 
 
 def _bodies(cells: Sequence[Cell]) -> list[str]:

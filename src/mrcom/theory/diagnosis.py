@@ -24,7 +24,8 @@ WORTH: Mapping[str, str] = {
     "bound": "Theorem 6 of these estimates, of their means and of the largest found; as printed, "
     "and as derived, which is no smaller. No guarantee, since no estimate is. Rewards lie in "
     "[0, 1], so no gap over these steps is larger than 'at most', and a bound above it says "
-    "nothing.",
+    "nothing. R = 1 is taken; half of each number would do, since a constant taken off all rewards "
+    "moves both returns alike.",
     "gap": "discounted return of the next steps, real less dreamt from the same step, mean over "
     "windows with its 95 % interval.",
     "value": "the shared value against what the next steps gave plus the value at their end, in "

@@ -1,6 +1,7 @@
 """What a linear map can read of a scenario in a model's context."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -14,14 +15,17 @@ from mrcom.models.contextual import ContextualModel
 from mrcom.models.dynamics_ensemble import DynamicsEnsemble
 from mrcom.models.ensemble_parts import EnsembleConfig
 from mrcom.models.world_model import AbstractWorldModel
+from mrcom.scenarios.scenario import Scenario
+from mrcom.scenarios.splits import DYNAMICS
 from mrcom.simulate.rollout import rollout
 from mrcom.simulate.simulator import Simulator
 from mrcom.train.run import Run, prompts_for
 from mrcom.train.settings import target_scenarios, worlds_of
 from mrcom.train.views import LatentView
 
-LABELS = ("target_speed", "torso_length", "torso_size")
-"""What `Scenario.parameters` holds, in its order."""
+LABELS = ("target_speed", "torso_length", "torso_size", "alpha")
+"""What `Scenario.parameters` holds, in its order; and the least alpha whose range has such a torso:
+the larger of what its length and its size differ from 1 by."""
 PENALTIES = (1.0, 10.0, 100.0, 1000.0)
 """Weights that ridge regression chooses from."""
 KEPT = 8
@@ -83,19 +87,28 @@ def probe_context(
     context = context_of(agent.model(run.state), states)
     if context is None:
         return []
-    label = np.stack([one.parameters() for one in worlds.scenarios])
+    labels = labels_of(worlds.scenarios)
     found, obs = [], steps.obs[:, at]
     for index, body in enumerate(worlds.layout.bodies):
         rows = np.flatnonzero(worlds.masks.body == index)
         rng = named_generator(seed, "shuffled", body)
-        for column, name in enumerate(LABELS):
-            true = label[rows, column].astype(np.float64)
+        for name, label in labels.items():
+            true = label[rows]
             dealt = rng.permutation(true)
             scores = [
                 held_out_r2(x[rows], y) for x, y in ((context, true), (obs, true), (context, dealt))
             ]
             found.append(Probe(body, name, *scores))
     return found
+
+
+def labels_of(scenarios: Sequence[Scenario]) -> dict[str, Float[np.ndarray, " N"]]:
+    """`LABELS`, and those of the scales of dynamics that differ between these scenarios."""
+    told = np.stack([one.parameters() for one in scenarios]).astype(np.float64)
+    alpha = np.abs(told[:, 1:]).max(axis=1)
+    found = dict(zip(LABELS, (*told.T, alpha), strict=True))
+    scales = {name: np.array([getattr(one, name) for one in scenarios]) for name in DYNAMICS}
+    return found | {name: scale for name, scale in scales.items() if np.ptp(scale)}
 
 
 def held_out_r2(x: Float[np.ndarray, "N T C"], label: Float[np.ndarray, " N"]) -> float:
