@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from mrcom.core.rng import root_key
 from mrcom.nn.mlp import MLP, Linear, RMSNorm
@@ -34,6 +35,20 @@ def test_a_linear_map_and_its_gradient_are_products_of_two_matrices():
         (left, right), _ = product.params["dimension_numbers"]
         assert len(left) == len(right) == 1  # sums over one axis, rows or inputs
         assert all(operand.aval.ndim == 2 for operand in product.invars)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(5, 4), (5, 7)])
+def test_derivatives_of_a_linear_map_are_by_hand_in_both_directions(inputs, outputs):
+    """With fewer outputs than inputs the matrix is turned round on the way."""
+    linear, out = Linear(inputs, outputs, key=root_key(1)), jnp.cos(jnp.arange(6.0 * outputs))
+    out = out.reshape(2, 3, outputs)
+    gradient, back = jax.vjp(lambda linear, x: linear(x), linear, X)[1](out)
+    np.testing.assert_allclose(gradient.weight, np.einsum("abi,abo->io", X, out), rtol=1e-4)
+    np.testing.assert_allclose(back, out @ linear.weight.T, rtol=1e-4, atol=1e-6)
+    forwards = jax.jvp(linear, (X,), (jnp.sin(X),))[1]
+    np.testing.assert_allclose(forwards, jnp.sin(X) @ linear.weight, rtol=1e-4, atol=1e-6)
+    both = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), linear)
+    np.testing.assert_allclose(jax.vmap(lambda net: net(X))(both)[1], 2 * linear(X), rtol=1e-4)
 
 
 def test_weights_start_with_the_variance_of_one_over_inputs():
