@@ -166,18 +166,19 @@ def loss_of(
     seen, num = acting.normalised(state.filter, trained), learnt.model.num_sampled
     error = config.latent_error.draw(keys.error, trained.reward.shape, num)
     posterior = learnt.model.observe(seen, key=keys.observe, error=error)
+    slow, updates = state.behaviour.slow, state.updates
     dream = imagined(
         learnt.model,
         learnt.model.states_at(posterior, jnp.arange(trained.reward.size)),
         learnt.actor,
         learnt.critic,
+        slow,
         state.behaviour.return_range,
         horizon=config.horizon,
         lambda_=config.lambda_,
         scale_rate=config.scale_rate,
         key=keys.dream,
     )
-    slow, updates = state.behaviour.slow, state.updates
     policy = learnt.actor(dream.feature, dream.act_mask[None])
     forward = Forward(learnt, slow, trained, posterior, dream, policy, updates, keys.jacobian)
     terms = {name: TERMS[name](config, forward) for name in agent.method.terms}

@@ -120,7 +120,7 @@ def _critic(config: DreamerConfig, forward: Forward) -> Float[Array, "M H"]:
     losses = binned_critic_loss(
         dream.logits,
         dream.returns.T,
-        forward.slow(dream.feature),
+        dream.slow,
         dream.weight.T,
         forward.slow.bins,
         slow_weight=config.slow_weight,

@@ -61,6 +61,8 @@ class Imagined(eqx.Module):
     """The critic's of each feature, with a gradient to its parameters alone."""
     value: Float[Array, "M H"]
     """What they mean."""
+    slow: Float[Array, "H M"]
+    """What the slow critic says of each feature."""
     returns: Float[Array, "M H"]
     weight: Float[Array, "M H"]
     """How much each step still counts."""
@@ -73,6 +75,7 @@ def imagined(
     start: State,
     actor: Actor,
     critic: TwoHotHead,
+    slow: TwoHotHead,
     running: Float[Array, ""],
     *,
     horizon: int,
@@ -89,22 +92,33 @@ def imagined(
         start: states of the model, with the masks of their bodies.
         actor: that acts in the dreams.
         critic: that is to be taught.
+        slow: the copy that follows it.
         running: range of returns before these dreams.
         horizon: dreamt steps.
         lambda_: of the returns.
         scale_rate: share by which the range of returns moves.
         key: of actions and samples.
     """
-    model, start, actor = jax.lax.stop_gradient((model, start, actor))
-    policy = lambda feature, key: (actor.sample(feature, start.act_mask, key)[0], None)
-    last, (feature, action, _) = roll(model, start, policy, horizon=horizon, key=key)
-    feature, action, last = jax.lax.stop_gradient((feature, action, model.feature(last)))
+    model, start, actor, slow = jax.lax.stop_gradient((model, start, actor, slow))
+
+    # Heads without a gradient read a step's features at once: all steps' together would have left
+    # the processor's caches by then.
+    def policy(
+        feature: Float[Array, "M F"], key: PRNGKeyArray
+    ) -> tuple[Float[Array, "M A"], tuple[Float[Array, " M"], ...]]:
+        action, _ = actor.sample(feature, start.act_mask, key)
+        return action, (model.reward(feature), model.cont_logit(feature), slow(feature))
+
+    dreamt = jax.lax.stop_gradient(roll(model, start, policy, horizon=horizon, key=key))
+    last, (feature, action, (reward, cont, slow_value)) = dreamt
+    last = model.feature(last)
     logits = critic.logits(feature)
     # The last states only bootstrap: beside the others they would be one more copy of all.
-    every = lambda net: jnp.concatenate([net(feature), net(last)[None]]).T
+    every = lambda before, at_last: jnp.concatenate([before, at_last[None]]).T
     mean = lambda logits: two_hot_mean(logits, critic.bins)
-    value = jnp.concatenate([mean(logits), mean(critic.logits(last))[None]]).T
-    reward, cont = every(model.reward)[:, 1:], jax.nn.sigmoid(every(model.cont_logit))
+    value = every(mean(logits), mean(critic.logits(last)))
+    reward = every(reward, model.reward(last))[:, 1:]
+    cont = jax.nn.sigmoid(every(cont, model.cont_logit(last)))
     returns = lambda_return(reward, cont[:, 1:], value, discount=1.0, lambda_=lambda_)
     now = return_range(returns, 1)
     rest = {
@@ -118,6 +132,7 @@ def imagined(
         action=action,
         act_mask=start.act_mask,
         logits=logits,
+        slow=slow_value,
         weight=weight_from_start(cont),
         **jax.lax.stop_gradient(rest),
     )
