@@ -39,7 +39,7 @@ def test_a_linear_map_and_its_gradient_are_products_of_two_matrices():
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(5, 4), (5, 7)])
 def test_derivatives_of_a_linear_map_are_by_hand_in_both_directions(inputs, outputs):
-    """With fewer outputs than inputs the matrix is turned round on the way."""
+    """With more rows than inputs, and these than outputs, the matrix is turned on the way."""
     linear, out = Linear(inputs, outputs, key=root_key(1)), jnp.cos(jnp.arange(6.0 * outputs))
     out = out.reshape(2, 3, outputs)
     gradient, back = jax.vjp(lambda linear, x: linear(x), linear, X)[1](out)

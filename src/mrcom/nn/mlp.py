@@ -54,13 +54,13 @@ class Linear(eqx.Module):
         """The map of every vector."""
         # As one product of two matrices: with more axes in front, the weight's gradient would be a
         # sum over several of them, for which a compiler turns its operands round first.
-        weight = self.weight
-        if weight.shape[0] > weight.shape[1]:
+        rows, weight = (rows_of(x) if x.ndim > 2 else x), self.weight
+        if rows.ndim == 2 and len(rows) > weight.shape[0] > weight.shape[1]:
             # Its gradient is then output by input, and turned round when it is there: as input by
-            # output, the longer side in front, the same product takes half as long again.
+            # output, the longer side in front, the same product takes half as long again. Of few
+            # rows the turning itself would cost more.
             weight = jax.lax.optimization_barrier(weight.T).T
-        y = (rows_of(x) if x.ndim > 2 else x) @ weight
-        y = y.reshape(*x.shape[:-1], weight.shape[-1])
+        y = (rows @ weight).reshape(*x.shape[:-1], weight.shape[-1])
         return y if self.bias is None else y + _like(self.bias, y)
 
 
