@@ -9,6 +9,7 @@ from toy import CONFIG, toy_run
 
 from mrcom.core.errors import CheckpointError, ConfigError, RunFolderError
 from mrcom.train.checkpoint import Checkpoints
+from mrcom.train.repair import repair
 from mrcom.train.run_folder import open_run, write_config
 
 
@@ -79,6 +80,9 @@ def test_a_finished_run_becomes_longer_where_that_is_allowed(tmp_path, whole):
     }
     again = toy_run(path, longer(rounds=4, updates=100), resume=True)
     assert again.counters == run.counters
+    open_run(path).config_file.unlink()
+    repair(path)
+    assert open_run(path).changed == [note], "the checkpoint holds it too"
 
 
 def test_a_change_that_the_stored_state_does_not_fit_is_refused_in_one_line(tmp_path, whole):

@@ -60,6 +60,19 @@ def test_a_torn_last_line_is_dropped_and_a_damaged_one_named(run, name):
     assert (found.state, found.advice) == ("broken", f"delete line 2 of {file}")
 
 
+def test_lines_of_the_log_that_are_lost_are_said(run, capsys):
+    file = run / "metrics.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[1:]))
+    (found,) = (one for one in repair(run) if one.name == file.name)
+    assert found.state == "ok"
+    assert f"at least {len(lines[0])} bytes of lines before checkpoint 60 lost" in found.found
+    file.unlink()
+    assert states(run)[file.name] == "broken"
+    assert main(["doctor", str(run)]) != 0
+    assert "missing" in capsys.readouterr().out
+
+
 def test_a_lost_configuration_is_written_anew_from_the_newest_checkpoint(run, whole):
     before = json.loads((whole / "config.json").read_text())
     (run / "config.json").write_text("{")

@@ -17,7 +17,7 @@ from mrcom.core.errors import RunFolderError
 
 
 def draft_of(path: pathlib.Path) -> pathlib.Path:
-    """Where a file lies while it is written."""
+    """Where a folder lies while it is deleted."""
     return path.with_name(f".{path.name}.draft")
 
 
@@ -41,7 +41,8 @@ def write_whole(path: pathlib.Path, write: Callable[[BinaryIO], object]) -> None
     Raises:
         RunFolderError: it cannot be written, such as on a full disk; the old one is untouched.
     """
-    draft = draft_of(path)
+    # Of this process alone: another one that writes the same file has its own.
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("wb") as file:

@@ -5,7 +5,8 @@ import dataclasses
 import pathlib
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from jaxtyping import Array
 
@@ -50,6 +51,8 @@ class Member:
     collector: Collector
     checkpoints: Checkpoints
     log: Log
+    changed: Sequence[Any] = ()
+    """`RunFolder.changed`, also in its checkpoints, should that file be lost."""
     together: int = 1
     """How many runs learn together, this one among them; in its checkpoints."""
 
@@ -73,6 +76,7 @@ class Member:
                 "rounds": [*run.rounds, *ahead],
                 "log_position": self.log.position,
                 "together": self.together,
+                "changed": self.changed,
             },
             host=run.experience.state_dict(),
         )
@@ -205,7 +209,7 @@ def join(stack: contextlib.ExitStack, run: Run, *, step: int | None, resume: boo
         collector.found(len(run.rounds), *run.ahead)
     log = Log(folder.metrics_file, position=position, again=("collect", "train"))
     stack.callback(checkpoints.close)
-    return Member(run, collector, checkpoints, stack.enter_context(log))
+    return Member(run, collector, checkpoints, stack.enter_context(log), folder.changed)
 
 
 def collect(member: Member, stopped: Callable[[], None], bar: Bar) -> None:

@@ -48,7 +48,7 @@ def repair(path: pathlib.Path) -> list[Finding]:
             for kept in sorted((path / "adapted").glob("*/"))
             for finding in _adapted(folder, Checkpoints(kept))
         ]
-        logs = [_lines(file) for file in (folder.metrics_file, folder.scores_file)]
+        logs = [_metrics(folder, whole), _lines(folder.scores_file)]
         found = [_leftovers(folder), _config(folder, whole), *checkpoints, *adapted, *logs]
         return [finding for finding in found if finding is not None]
 
@@ -67,7 +67,8 @@ def _config(folder: RunFolder, whole: dict[int, dict[str, Any]]) -> Finding:
     except RunFolderError as error:
         if not whole:
             return Finding(name, "broken", str(error), "train again in a new --run-dir")
-        write_config(folder, from_json(RunConfig, whole[max(whole)]["config"]))
+        newest = whole[max(whole)]
+        write_config(folder, from_json(RunConfig, newest["config"]), newest.get("changed"))
         return Finding(name, "mended", f"written anew from checkpoint {max(whole)}")
     except MrcomError as error:
         return Finding(name, "broken", str(error), "use the version of mrcom that wrote it")
@@ -160,6 +161,20 @@ def _moved(folder: RunFolder, kept: Checkpoints, step: int, reason: str) -> Find
         raise cannot_write(aside, error) from error
     name = path.relative_to(folder.path.absolute())
     return Finding(str(name), "mended", f"{reason}; moved to {aside}")
+
+
+def _metrics(folder: RunFolder, whole: dict[int, dict[str, Any]]) -> Finding | None:
+    """The log, which is never shorter than the newest checkpoint knows it."""
+    file, known = folder.metrics_file, whole[max(whole)]["log_position"] if whole else 0
+    found = _lines(file)
+    if found is None:
+        lost = "it goes on with new lines; the old ones are lost"
+        return Finding(file.name, "broken", "missing", lost) if known else None
+    lost = known - file.stat().st_size
+    if lost > 0 and found.state != "broken":
+        said = f"{found.found}; at least {lost} bytes of lines before checkpoint {max(whole)} lost"
+        return dataclasses.replace(found, found=said)
+    return found
 
 
 def _lines(path: pathlib.Path) -> Finding | None:
