@@ -19,6 +19,8 @@ from mrcom.core.rng import named_generator
 KILLS = 20
 METHODS = {"sac": 14, "dreamer": 6}
 """How often each is killed. Updates of the second write into replay."""
+TOGETHER = "together"
+"""Two runs of SAC that learn in one program."""
 WITHIN = {"rename": 12, "fsync": 9, "write": 6, "replace": 6, "outside": 2}
 """A run dies at a write before this one, which most reach before they are done."""
 
@@ -32,15 +34,18 @@ def train_once(path: pathlib.Path, method: str, resume: bool, ends: tuple[str, i
     jax.config.update("jax_compilation_cache_dir", str(path.parent / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    jax.config.update("jax_disable_most_optimizations", True)
+    # Without optimisations a version of the compiler makes a gradient of runs side by side that is
+    # not finite; with them it is the one of each alone.
+    jax.config.update("jax_disable_most_optimizations", method != TOGETHER)
     from mrcom.agents.build import behaviour_of, method_named
     from mrcom.agents.presets import budget
     from mrcom.scenarios.splits import split
-    from mrcom.train.loop import How, train
+    from mrcom.train.loop import How, train, train_population
+    from mrcom.train.population import variants
     from mrcom.train.settings import RunConfig
 
     config = RunConfig(
-        method := method_named(method),
+        method := method_named("sac" if (several := method == TOGETHER) else method),
         dataclasses.replace(budget("debug"), rounds=3, updates=60),
         split("table1-d-shell"),
         size="debug",
@@ -49,7 +54,11 @@ def train_once(path: pathlib.Path, method: str, resume: bool, ends: tuple[str, i
         behaviour=behaviour_of(method.family),
     )
     die_in(*ends)
-    train(config, path, resume=resume, how=How(save_every=5))
+    how = How(save_every=5)
+    if several:
+        train_population(variants(config, 2), path, resume=resume, how=how)
+    else:
+        train(config, path, resume=resume, how=how)
 
 
 def die_in(name: str, count: int) -> None:
@@ -81,7 +90,7 @@ def one_life(path, method, ends=("outside", 0), seconds=None):
     context.set_forkserver_preload(
         ["mrcom.train.loop", "mrcom.agents.build", "tensorboardX", "orbax.checkpoint"]
     )
-    resume = (path / "config.json").exists()
+    resume = any((path / name).exists() for name in ("config.json", "population.json"))
     process = context.Process(target=train_once, args=(path, method, resume, ends))
     process.start()
     process.join(seconds)
@@ -96,21 +105,33 @@ def killed(folder, method, num, failures):
     try:
         whole, path = folder / f"{method}-whole", folder / method
         assert one_life(whole, method)
-        expected, rng, count = contents(whole), named_generator(0, "kills", method), 0
+        expected, rng, count = all_in(whole), named_generator(0, "kills", method), 0
         while count < num:
             kind = ("outside", "rename", "fsync", "write", "replace")[count % 5]
             seconds = rng.uniform(0.3, 4) if kind == "outside" else None
             if one_life(path, method, (kind, int(rng.integers(1, WITHIN[kind]))), seconds):
-                assert contents(path) == expected
+                assert all_in(path) == expected
                 shutil.rmtree(path)
             else:
                 count += 1
         assert one_life(path, method)
-        assert contents(path) == expected
+        assert all_in(path) == expected
         assert not list(path.rglob(".*.draft"))
     except BaseException as error:
         failures.append(error)
         raise
+
+
+def all_in(path):
+    """The contents of a run, or of all runs that learn together."""
+    runs = sorted(path.glob("seed-*"))
+    return {run.name: contents(run) for run in runs} if runs else contents(path)
+
+
+@pytest.mark.slow
+def test_after_sigkills_runs_that_learn_together_equal_ones_that_were_never_interrupted(tmp_path):
+    killed(tmp_path, TOGETHER, 5, [])
+    assert len(all_in(tmp_path / TOGETHER)) == 2
 
 
 @pytest.mark.slow
