@@ -1,5 +1,6 @@
 """`mrcom robustness`: what a run's policies are worth under perturbations."""
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Sequence
@@ -91,12 +92,13 @@ def study_of(
                 f"--inputs {run.config.inputs}. Choose of {', '.join(filter(fits, PERTURBATIONS))}."
             )
     kinds = {kind: PERTURBATIONS[kind] for kind in only or filter(fits, PERTURBATIONS)}
-    try:
-        latent = set(with_latent_error(run, chosen, NONE, seed=seed))
-    except ConfigError:
-        latent = set()
+    felt = [name for name, kind in kinds.items() if kind.error or kind.picture]
+    latent = set[str]()
+    if felt:  # else nobody needs to hear which policies feel none of it
+        with contextlib.suppress(ConfigError):
+            latent = set(with_latent_error(run, chosen, NONE, seed=seed))
     for kind in only:
-        if not latent and (PERTURBATIONS[kind].error or PERTURBATIONS[kind].picture):
+        if not latent and kind in felt:
             raise ConfigError(
                 f"--only {kind} is felt by policies that act on a latent state, and of this run "
                 f"({run.config.method.name}) {', '.join(chosen)} does not: leave it out, name "
