@@ -185,7 +185,9 @@ def draw_horizons(path: pathlib.Path, cells: Sequence[Cell], error: str) -> None
         for row, title in enumerate(shown.values()):
             axes[row, 0].set_ylabel(title.replace(" [", "\n["))
         handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=min(len(labels), 2 * len(bodies))
+        )
         figure.suptitle(
             f"Open-loop error, latent error: {error} (mean over seeds, least to greatest)",
             fontweight="bold",
@@ -211,7 +213,9 @@ def draw_controls(path: pathlib.Path, cells: Sequence[Cell]) -> None:
             axes[0, column].set_title(body)
             axes[-1, column].set_xticks(range(len(errors)), errors)
         handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=min(len(labels), 2 * len(bodies))
+        )
         figure.suptitle("By latent error: every seed, and the mean", fontweight="bold")
 
 
