@@ -2,6 +2,8 @@
 
 import errno
 import os
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -23,6 +25,24 @@ def test_the_old_file_stays_when_the_new_one_cannot_be_written(tmp_path, monkeyp
         write_whole(path, lambda file: file.write(b"new"))
     assert "\n" not in str(error.value)
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["a"]
+
+
+def test_two_writers_of_one_file_take_turns(tmp_path):
+    path, begun, second = tmp_path / "a", threading.Event(), []
+
+    def slow(file):
+        file.write(b"first, ")
+        begun.set()
+        time.sleep(0.2)  # the other one waits as long
+        file.write(b"whole")
+
+    first = threading.Thread(target=write_whole, args=(path, slow))
+    first.start()
+    begun.wait()
+    write_whole(path, lambda file: (second.append(path.read_bytes()), file.write(b"second")))
+    first.join()
+    assert second == [b"first, whole"] and path.read_bytes() == b"second"
+    assert os.listdir(tmp_path) == ["a"]
 
 
 def test_what_a_killed_writer_left_is_removed(tmp_path):

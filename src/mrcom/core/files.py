@@ -17,7 +17,7 @@ from mrcom.core.errors import RunFolderError
 
 
 def draft_of(path: pathlib.Path) -> pathlib.Path:
-    """Where a folder lies while it is deleted."""
+    """Where a file lies while it is written, or a folder while it is deleted."""
     return path.with_name(f".{path.name}.draft")
 
 
@@ -41,20 +41,32 @@ def write_whole(path: pathlib.Path, write: Callable[[BinaryIO], object]) -> None
     Raises:
         RunFolderError: it cannot be written, such as on a full disk; the old one is untouched.
     """
-    # Of this process alone: another one that writes the same file has its own.
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    draft = draft_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as file:
+        with _alone(draft) as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(draft, path)
+            os.replace(draft, path)
         _sync(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
         raise cannot_write(path, error) from error
+
+
+def _alone(draft: pathlib.Path) -> BinaryIO:
+    """An empty draft, open until it is closed for no other writer of the same file."""
+    while True:
+        file = os.fdopen(os.open(draft, os.O_RDWR | os.O_CREAT, 0o666), "w+b")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        # While it waited, the writer before may have given the draft its name.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), draft.stat()):
+                file.truncate(0)
+                return file
+        file.close()
 
 
 def write_arrays(
