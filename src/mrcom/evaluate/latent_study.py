@@ -135,13 +135,12 @@ def probe_of(
 def measured(cell: Cell, agent: Agent, state: Any, error: LatentError, probe: Probe) -> Cell:
     """The cell with all that is measured of what it learnt."""
     keys = named_keys(root_key(probe.seed), "dream", "gain")
-    own = lambda wrong: open_loop_curves(
-        state.filter, probe.windows, keys.dream, horizon=probe.horizon, error=wrong
-    )
-    exact = own(NONE)
-    erring = exact if error == NONE else own(error)
-    given = state.filter, probe.windows, keys.dream, probe.horizon, error
-    apart = None if error == NONE else _as_curves(_apart(*given))
+    real, unit = _really(state.filter, probe.windows, probe.horizon)
+    own = lambda wrong: _dreamt(state.filter, probe.windows, keys.dream, probe.horizon, wrong)
+    right = own(NONE)
+    wrong = right if error == NONE else own(error)
+    exact, erring = (told.distance(real, unit) for told in (right, wrong))
+    apart = None if error == NONE else wrong.distance(right, unit)
     gain = float(mean_squared_gain(state.filter, probe.windows, keys.gain))
     if reason := divergence(erring, gain):
         return dataclasses.replace(cell, diverged=reason)
@@ -168,7 +167,8 @@ def open_loop_curves(
     given: AbstractFilter, batch: Batch, key: PRNGKeyArray, *, horizon: int, error: LatentError
 ) -> Curves:
     """Errors of dreams of the last steps of windows, started from states with an error."""
-    return _as_curves(_curves(given, batch, key, horizon, error))
+    real, unit = _really(given, batch, horizon)
+    return _dreamt(given, batch, key, horizon, error).distance(real, unit)
 
 
 @eqx.filter_jit
@@ -182,6 +182,15 @@ def mean_squared_gain(given: AbstractFilter, batch: Batch, key: PRNGKeyArray) ->
     return jnp.mean(term)
 
 
+class _Unit(NamedTuple):
+    """What differences are measured by."""
+
+    spread: Float[Array, ""]
+    """Variance of a feature."""
+    real: Float[Array, "B O"]
+    """1 for the quantities that a body has."""
+
+
 class _Told(NamedTuple):
     """The last steps of B windows, as they were or as one dreamt them."""
 
@@ -190,35 +199,16 @@ class _Told(NamedTuple):
     """In standard deviations."""
     reward: Float[Array, "B H"]
 
-    def distance(self, other: "_Told", spread: Array, real: Float[Array, "B O"]) -> "_Errors":
-        """Mean squared differences at each step; `spread` is the variance of a feature."""
-        latent = jnp.mean(jnp.square(self.feature - other.feature), axis=(0, 2)) / spread
-        seen = real[:, None]
-        obs = jnp.sum(seen * jnp.square(self.obs - other.obs), axis=(0, 2)) / jnp.sum(seen)
-        return latent, obs, jnp.mean(jnp.square(self.reward - other.reward), axis=0)
-
-
-_Errors = tuple[Float[Array, " H"], Float[Array, " H"], Float[Array, " H"]]
-
-
-@eqx.filter_jit
-def _curves(
-    given: AbstractFilter, batch: Batch, key: PRNGKeyArray, horizon: int, error: LatentError
-) -> _Errors:
-    """Dreams against what happened."""
-    real, spread = _really(given, batch, horizon)
-    return _dreamt(given, batch, key, horizon, error).distance(real, spread, batch.obs_mask)
+    def distance(self, other: "_Told", unit: _Unit) -> Curves:
+        """Mean squared differences at each step."""
+        latent = jnp.mean(jnp.square(self.feature - other.feature), axis=(0, 2)) / unit.spread
+        real = unit.real[:, None]
+        obs = jnp.sum(real * jnp.square(self.obs - other.obs), axis=(0, 2)) / jnp.sum(real)
+        reward = jnp.mean(jnp.square(self.reward - other.reward), axis=0)
+        return Curves(*(tuple(curve.tolist()) for curve in (latent, obs, reward)))
 
 
 @eqx.filter_jit
-def _apart(
-    given: AbstractFilter, batch: Batch, key: PRNGKeyArray, horizon: int, error: LatentError
-) -> _Errors:
-    """Dreams from states with an error against dreams from states without one."""
-    wrong, right = (_dreamt(given, batch, key, horizon, one) for one in (error, NONE))
-    return wrong.distance(right, _really(given, batch, horizon)[1], batch.obs_mask)
-
-
 def _dreamt(
     given: AbstractFilter, batch: Batch, key: PRNGKeyArray, horizon: int, error: LatentError
 ) -> _Told:
@@ -234,17 +224,14 @@ def _dreamt(
     return _Told(*(jnp.mean(x, axis=0) for x in (features, obs, model.reward(features))))
 
 
-def _really(given: AbstractFilter, batch: Batch, horizon: int) -> tuple[_Told, Float[Array, ""]]:
-    """What happened in the last steps, and the variance of a feature there."""
+@eqx.filter_jit
+def _really(given: AbstractFilter, batch: Batch, horizon: int) -> tuple[_Told, _Unit]:
+    """What happened in the last steps, and what differences from it are measured by."""
     seen = normalised(given, dataclasses.replace(batch, stored={}))
     filtered = given.model.observe(seen, key=None).feature[:, -horizon:]
     obs = given.standard(seen.obs[:, -horizon:], batch.body)
     real = _Told(filtered, obs, batch.reward[:, -horizon:])
-    return real, jnp.mean(jnp.var(filtered, axis=(0, 1)))
-
-
-def _as_curves(errors: _Errors) -> Curves:
-    return Curves(*(tuple(float(x) for x in curve) for curve in errors))
+    return real, _Unit(jnp.mean(jnp.var(filtered, axis=(0, 1))), batch.obs_mask)
 
 
 def _mean_return(agent: Agent, state: Any, error: LatentError, probe: Probe) -> float:
