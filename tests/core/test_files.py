@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pathlib
 import threading
 import time
 
@@ -43,6 +44,31 @@ def test_two_writers_of_one_file_take_turns(tmp_path):
     first.join()
     assert second == [b"first, whole"] and path.read_bytes() == b"second"
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_writer_that_fails_leaves_the_one_that_waits_its_draft(tmp_path, monkeypatch):
+    path, begun, unlink = tmp_path / "a", threading.Event(), pathlib.Path.unlink
+
+    def full(file):
+        begun.set()
+        time.sleep(0.1)  # the other one waits as long
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def late(draft, **given):
+        time.sleep(0.1)
+        unlink(draft, **given)
+
+    def failing():
+        with pytest.raises(RunFolderError, match="No space left"):
+            write_whole(path, full)
+
+    monkeypatch.setattr(pathlib.Path, "unlink", late)
+    first = threading.Thread(target=failing)
+    first.start()
+    begun.wait()
+    write_whole(path, lambda file: (time.sleep(0.3), file.write(b"second")))
+    first.join()
+    assert path.read_bytes() == b"second" and os.listdir(tmp_path) == ["a"]
 
 
 def test_what_a_killed_writer_left_is_removed(tmp_path):

@@ -51,13 +51,23 @@ def write_whole(path: pathlib.Path, write: Callable[[BinaryIO], object]) -> None
             os.replace(draft, path)
         _sync(path.parent)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
         raise cannot_write(path, error) from error
 
 
-def _alone(draft: pathlib.Path) -> BinaryIO:
-    """An empty draft, open until it is closed for no other writer of the same file."""
+@contextlib.contextmanager
+def _alone(draft: pathlib.Path) -> Generator[BinaryIO]:
+    """An empty draft, open for no other writer of the same file; gone where writing fails."""
+    with _locked(draft) as file:
+        try:
+            yield file
+        except OSError:
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
+            raise
+
+
+def _locked(draft: pathlib.Path) -> BinaryIO:
+    """An empty draft; until it is closed, another writer of the same file waits."""
     while True:
         file = os.fdopen(os.open(draft, os.O_RDWR | os.O_CREAT, 0o666), "w+b")
         fcntl.flock(file, fcntl.LOCK_EX)
