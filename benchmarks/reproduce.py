@@ -13,8 +13,8 @@ cheetah-run 600 +- 20, hopper-hop 110 +- 37, and independent reruns at 878, 514,
 at 500 thousand is the lower of the authors' mean less its spread and of the reruns. At 100 thousand
 nobody gives a spread: 0.8 of the curve passes, a tolerance of our own. As the authors do, every
 action lasts two control steps and gets 512/1024 of an update; rewards are those at the end of an
-action, twice; the agent sees them once, where theirs sees the sum of both steps. Theirs is size
-12M; `--size` says ours.
+action, twice; the agent sees them once, where theirs sees the sum of both steps. The curves at 100
+thousand are of their 2023 code, 512 wide, with a faster model; `--size` says ours.
 """
 
 import argparse
