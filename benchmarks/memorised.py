@@ -1,0 +1,211 @@
+"""What does DreamerV3's world model know of episodes that it was not taught?
+
+    python benchmarks/memorised.py --out runs/memorised --episodes 15
+    python benchmarks/memorised.py --run runs/reproduce/walker-walk-1M-100k-0.5-0
+
+With `--out`, a new world model alone is taught random episodes of a task of `reproduce.py`, all but
+every fifth, in batches of the size's own, whose windows start without a memory. With `--run`,
+nothing is taught: a run of `reproduce.py` is asked about the last episodes that it stored, and
+about as many new ones of its own policy.
+
+Either way a row says, of whole episodes filtered from their start: the loss terms of observations
+(squared error of symlog, summed), of the divergence and of the reward; the reward's correlation
+with what came, and both means; and the squared error one step ahead, before the observation is
+seen, beside that of "the last observation stays".
+"""
+
+import argparse
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from reproduce import TASKS, config_of, with_longer_actions
+
+from mrcom.agents.agent import AgentPolicy
+from mrcom.agents.dreamer import Dreamer, DreamerState, loss_of
+from mrcom.core.errors import ConfigError, MrcomError
+from mrcom.core.numerics import symlog
+from mrcom.core.rng import named_generator, root_key
+from mrcom.core.steps import Steps
+from mrcom.core.types import Batch
+from mrcom.models.rssm_parts import feature_of
+from mrcom.replay.store import Store
+from mrcom.replay.windows import Windows, draw_windows, gather
+from mrcom.simulate.rollout import rollout
+from mrcom.simulate.simulator import Simulator
+from mrcom.train.checkpoint import Checkpoints
+from mrcom.train.loop import train
+from mrcom.train.run import Run, empty_store, open_trained, restore
+from mrcom.train.run_folder import open_run
+
+EVERY = 5
+"""One episode of so many is left out."""
+ASKED = 8
+"""Episodes of each kind that a model is asked about, at most."""
+TERMS = ("reconstruction", "kl_dyn", "reward")
+BEGINS = 5
+"""Steps of an episode that are not judged: of its first ones no model can know much."""
+
+
+def steps_of(store: Store, slots: np.ndarray) -> Steps:
+    """Some episodes of a store's only scenario."""
+    return Steps(**{name: array[0, slots] for name, array in store.ring.arrays.items()})
+
+
+def store_with(run: Run, steps: Steps) -> Store:
+    """A store like the run's with these episodes of its only scenario."""
+    store = empty_store(run.config, run.agent, run.worlds)
+    store.add(np.zeros(len(steps.reward), int), steps)
+    return store
+
+
+def batch_of(run: Run, store: Store, windows: Windows, length: int) -> Batch:
+    """Steps of the store, with the stored state before each window."""
+    places = run.worlds.masks, run.experience.prompt, windows
+    return gather(store, *places, context=0, length=length)
+
+
+@eqx.filter_jit
+def judged(agent: Dreamer, state: DreamerState, batch: Batch) -> dict[str, jax.Array]:
+    """The terms of every step of whole episodes, [B, T]; what was read and predicted of it."""
+    windows = dataclasses.replace(agent.config.windows, length=batch.reward.shape[1])
+    whole = dataclasses.replace(agent, config=dataclasses.replace(agent.config, windows=windows))
+    _, (forward, terms) = loss_of(state.learnt, whole, state, batch, root_key(0))
+    model, seen, posterior = state.model, forward.batch, forward.posterior
+    drawn = posterior.prior.sample(root_key(1))
+    ahead, now = model.decode(feature_of(posterior.deter, drawn)), symlog(seen.obs)
+    error = lambda guess: jnp.sum((guess - now) ** 2 * seen.obs_mask[:, None], axis=-1)
+    return {name: terms[name] for name in TERMS} | {
+        "read": model.reward(posterior.feature),
+        "came": seen.reward,
+        "ahead": error(ahead),
+        "stays": error(jnp.roll(now, 1, axis=1)),
+    }
+
+
+def said(run: Run, steps: Steps) -> str:
+    """What the run's model says of episodes, in one row of the table."""
+    rows, length = steps.reward.shape
+    slots = np.arange(rows)
+    windows = Windows(np.zeros(rows, int), slots, np.zeros(rows, int))
+    batch = batch_of(run, store_with(run, steps), windows, length)
+    found = {
+        name: np.asarray(value)[:, BEGINS:]
+        for name, value in judged(run.agent, run.state, batch).items()
+    }
+    mean = {name: value.mean() for name, value in found.items()}
+    related = np.corrcoef(found["read"].ravel(), found["came"].ravel())[0, 1]
+    cells = [f"{mean[name]:.2f}" for name in TERMS]
+    cells += [f"{related:.2f}", f"{mean['read']:.3f} / {mean['came']:.3f}"]
+    return " | ".join([*cells, f"{mean['ahead']:.2f} / {mean['stays']:.2f}"])
+
+
+def head(first: str) -> str:
+    """The table's head."""
+    columns = f"{first} | episodes | observation | divergence | reward | correlation"
+    return f"| {columns} | read / came | ahead / stays |\n| ---: | --- |{' ---: |' * 4} --- | --- |"
+
+
+def teach(run: Run, updates: int, every: int) -> None:
+    """Teach a new world model four episodes of five, and say what it knows of both kinds."""
+    agent, seed = run.agent, run.config.seed
+    number = np.arange(run.experience.store.added[0])
+    left = number % EVERY == EVERY - 1
+    taught, unseen = (steps_of(run.experience.store, number[at]) for at in (~left, left))
+    store, drawn_from = store_with(run, taught), agent.windows
+    state = agent.init(root_key(seed))
+    normaliser = run.experience.normaliser
+    run.state = agent.with_statistics(state, normaliser.mean, normaliser.std)
+    known = steps_of(store, np.arange(len(taught.reward))[-ASKED:])
+    print(head("updates"), flush=True)
+    for update in range(1, updates + 1):
+        windows = draw_windows(
+            store,
+            named_generator(seed, "memorised", update),
+            num_scenarios=1,
+            per_scenario=drawn_from.per_scenario,
+            length=drawn_from.length,
+        )
+        batch = batch_of(run, store, windows, drawn_from.length)
+        key = jax.random.fold_in(root_key(seed), update)
+        run.state, _ = agent.update_model(run.state, batch, key)
+        if update % every == 0:
+            print(f"| {update:,} | taught | {said(run, known)} |")
+            print(f"| {update:,} | left out | {said(run, unseen)} |", flush=True)
+
+
+def new_episodes(run: Run, number: int, length: int) -> Steps:
+    """Episodes of the run's policy, with its sampled actions, that nobody stored."""
+    scenarios = [run.worlds.scenarios[0]] * number
+    simulator = Simulator(scenarios, layout=run.worlds.layout)
+    prompt = jax.tree.map(lambda leaf: np.repeat(leaf[:1], number, 0), run.experience.prompt)
+    policy = AgentPolicy(run.agent, run.state, simulator.masks, prompt, root_key(3))
+    return rollout(simulator, policy, num_steps=length, seed=7)
+
+
+def ask(folder: pathlib.Path) -> None:
+    """Say what a run's model knows of its last stored episodes, and of as many new ones."""
+    found = open_run(folder)
+    run = open_trained(found)
+    restore(run, Checkpoints(found.checkpoints), replay=True)
+    store = run.experience.store
+    if not isinstance(run.agent, Dreamer) or store.num_scenarios != 1:
+        raise ConfigError(f"--run {folder}: is not a run of benchmarks/reproduce.py.")
+    newest = store.added[0] - 1 - np.arange(min(ASKED, store.added[0]))
+    known = steps_of(store, newest % store.capacity)
+    length = known.reward.shape[1] - 1
+    print(head("updates"))
+    print(f"| {run.counters.updates:,} | stored | {said(run, known)} |")
+    print(f"| {run.counters.updates:,} | new | {said(run, new_episodes(run, ASKED, length))} |")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Teach a new model, or ask a run's."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--out", type=pathlib.Path, help="folder of the episodes")
+    where.add_argument("--run", type=pathlib.Path, help="a run of reproduce.py; nothing is taught")
+    parser.add_argument("--task", choices=sorted(TASKS), default="walker-walk")
+    parser.add_argument("--episodes", type=int, default=15, help="of random actions")
+    parser.add_argument("--updates", type=int, default=1500)
+    parser.add_argument("--every", type=int, default=500, help="updates between two rows")
+    parser.add_argument("--size", default="1M")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--set", nargs="+", default=(), metavar="NAME=VALUE", help="other values of the size"
+    )
+    given = parser.parse_args(arguments)
+    try:
+        for task in TASKS.values():
+            with_longer_actions(task)
+        if given.run is not None:
+            ask(given.run)
+            return 0
+        config = config_of(
+            TASKS[given.task],
+            steps=100_000,
+            ratio=0.5,
+            size=given.size,
+            seed=given.seed,
+            settings=given.set,
+        )
+        amount = {"random_rounds": given.episodes, "rounds": 0, "updates": 0}
+        config = dataclasses.replace(config, budget=dataclasses.replace(config.budget, **amount))
+        words = given.task, given.episodes, given.seed
+        folder = given.out / "-".join(map(str, words))
+        teach(train(config, folder, resume=folder.exists()), given.updates, given.every)
+    except MrcomError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
