@@ -14,7 +14,7 @@ import optax
 import pytest
 from jaxtyping import Array
 
-from mrcom.core.errors import CheckpointError, RunFolderError
+from mrcom.core.errors import CheckpointError, OtherVersionError, RunFolderError
 from mrcom.core.files import drop_leftovers
 from mrcom.core.rng import named_generator, root_key
 from mrcom.train import checkpoint
@@ -237,6 +237,20 @@ def test_a_record_that_was_changed_is_noticed(saved):
     path.write_text(json.dumps(record | {"meta": record["meta"] | {"more": 1}}))
     with pytest.raises(CheckpointError, match="checksum of its record"):
         saved.read_meta()
+
+
+def test_a_format_that_a_flipped_bit_made_is_damage_and_not_another_version(saved):
+    path = saved.folder / "1" / RECORD
+    written = path.read_bytes()
+    place = written.index(b'"format": ') + len(b'"format": ')
+    for bit in range(4):  # those of a digit that leave a digit
+        flipped = bytes([written[place] ^ 1 << bit])
+        if not flipped.isdigit():
+            continue
+        path.write_bytes(written[:place] + flipped + written[place + 1 :])
+        with pytest.raises(CheckpointError, match="damaged") as raised:
+            saved.read_meta()
+        assert not isinstance(raised.value, OtherVersionError)
 
 
 def test_reading_leaves_alone_what_is_being_written_beside(saved):

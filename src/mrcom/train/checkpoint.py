@@ -197,13 +197,16 @@ class Checkpoints:
         with _damage_of(path):
             record = json.loads((path / RECORD).read_text())
             found, version = record["format"], record["mrcom"]
+            known = record.pop("hash", None)
+            if found != FORMAT and known == short_hash(record | {"format": FORMAT}):
+                raise ValueError(f"its record's format was {FORMAT} and reads {found!r}")
         if found != FORMAT:
             raise OtherVersionError(
                 f"{path} has format {found}, written by mrcom {version}; this is mrcom"
                 f" {mrcom.__version__}, which reads format {FORMAT} only."
             )
         with _damage_of(path):
-            if record.pop("hash", None) not in (None, short_hash(record)):
+            if known not in (None, short_hash(record)):
                 raise ValueError("the checksum of its record does not match")
         return record
 
