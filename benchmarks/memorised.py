@@ -1,12 +1,14 @@
 """What does DreamerV3's world model know of episodes that it was not taught?
 
     python benchmarks/memorised.py --out runs/memorised --episodes 15
+    python benchmarks/memorised.py --of runs/reproduce/walker-walk-1M-100k-0.5-0 --episodes 15
     python benchmarks/memorised.py --run runs/reproduce/walker-walk-1M-100k-0.5-0
 
 With `--out`, a new world model alone is taught random episodes of a task of `reproduce.py`, all but
-every fifth, in batches of the size's own, whose windows start without a memory. With `--run`,
-nothing is taught: a run of `reproduce.py` is asked about the last episodes that it stored, and
-about as many new ones of its own policy.
+every fifth, in batches of the size's own, whose windows start without a memory. With `--of`, they
+are the first that a run of `reproduce.py` stored, whatever version made it. With `--run`, nothing
+is taught: such a run is asked about the last episodes that it stored, and about as many new ones of
+its own policy.
 
 Either way a row says, of whole episodes filtered from their start: the loss terms of observations
 (squared error of symlog, summed), of the divergence and of the reward; the reward's correlation
@@ -28,6 +30,7 @@ from reproduce import TASKS, config_of, with_longer_actions
 
 from mrcom.agents.agent import AgentPolicy
 from mrcom.agents.dreamer import Dreamer, DreamerState, loss_of
+from mrcom.core.config import from_json
 from mrcom.core.errors import ConfigError, MrcomError
 from mrcom.core.numerics import symlog
 from mrcom.core.rng import named_generator, root_key
@@ -39,9 +42,11 @@ from mrcom.replay.windows import Windows, draw_windows, gather
 from mrcom.simulate.rollout import rollout
 from mrcom.simulate.simulator import Simulator
 from mrcom.train.checkpoint import Checkpoints
+from mrcom.train.episodes import EpisodeFiles
 from mrcom.train.loop import train
-from mrcom.train.run import Run, empty_store, open_trained, restore
+from mrcom.train.run import Run, begin, empty_store, open_trained, restore
 from mrcom.train.run_folder import open_run
+from mrcom.train.settings import RunConfig
 
 EVERY = 5
 """One episode of so many is left out."""
@@ -99,7 +104,8 @@ def said(run: Run, steps: Steps) -> str:
         for name, value in judged(run.agent, run.state, batch).items()
     }
     mean = {name: value.mean() for name, value in found.items()}
-    related = np.corrcoef(found["read"].ravel(), found["came"].ravel())[0, 1]
+    with np.errstate(invalid="ignore"):  # a new model reads the same everywhere: nan
+        related = np.corrcoef(found["read"].ravel(), found["came"].ravel())[0, 1]
     cells = [f"{mean[name]:.2f}" for name in TERMS]
     cells += [f"{related:.2f}", f"{mean['read']:.3f} / {mean['came']:.3f}"]
     return " | ".join([*cells, f"{mean['ahead']:.2f} / {mean['stays']:.2f}"])
@@ -111,29 +117,50 @@ def head(first: str) -> str:
     return f"| {columns} | read / came | ahead / stays |\n| ---: | --- |{' ---: |' * 4} --- | --- |"
 
 
+def stored_by(folder: pathlib.Path, settings: Sequence[str], episodes: int | None = None) -> Run:
+    """The first episodes that a run of `reproduce.py` stored, in a run that has learnt nothing."""
+    found = open_run(folder)
+    meta = Checkpoints(found.checkpoints).read_meta()
+    config = from_json(RunConfig, meta["config"])
+    if not any(f"{task.runs}-{task.speed:g}" == config.split.name for task in TASKS.values()):
+        raise ConfigError(f"{folder} is not a run of benchmarks/reproduce.py.")
+    run = begin(dataclasses.replace(config, settings=tuple(settings)), found)
+    for number, checksum in enumerate(meta["rounds"][:episodes]):
+        steps, expert = EpisodeFiles(found.replay).read(number, checksum)
+        run.experience.add(steps, run.worlds, expert=expert)
+    return run
+
+
+def drawn(run: Run, store: Store, update: int) -> Batch:
+    """The windows that an update learns from."""
+    windows, who = run.agent.windows, named_generator(run.config.seed, "memorised", update)
+    amount = {"num_scenarios": 1, "per_scenario": windows.per_scenario}
+    return batch_of(
+        run, store, draw_windows(store, who, length=windows.length, **amount), windows.length
+    )
+
+
+def as_new(run: Run) -> None:
+    """Give a run, which has seen something, a state that has learnt nothing."""
+    seen = run.experience.normaliser
+    state = run.agent.init(root_key(run.config.seed))
+    run.state = run.agent.with_statistics(state, seen.mean, seen.std)
+
+
 def teach(run: Run, updates: int, every: int) -> None:
     """Teach a new world model four episodes of five, and say what it knows of both kinds."""
-    agent, seed = run.agent, run.config.seed
     number = np.arange(run.experience.store.added[0])
     left = number % EVERY == EVERY - 1
+    if not left.any():
+        raise ConfigError(f"--episodes {len(number)}: one of {EVERY} is left out; give {EVERY}.")
     taught, unseen = (steps_of(run.experience.store, number[at]) for at in (~left, left))
-    store, drawn_from = store_with(run, taught), agent.windows
-    state = agent.init(root_key(seed))
-    normaliser = run.experience.normaliser
-    run.state = agent.with_statistics(state, normaliser.mean, normaliser.std)
+    store = store_with(run, taught)
     known = steps_of(store, np.arange(len(taught.reward))[-ASKED:])
+    as_new(run)
     print(head("updates"), flush=True)
     for update in range(1, updates + 1):
-        windows = draw_windows(
-            store,
-            named_generator(seed, "memorised", update),
-            num_scenarios=1,
-            per_scenario=drawn_from.per_scenario,
-            length=drawn_from.length,
-        )
-        batch = batch_of(run, store, windows, drawn_from.length)
-        key = jax.random.fold_in(root_key(seed), update)
-        run.state, _ = agent.update_model(run.state, batch, key)
+        key = jax.random.fold_in(root_key(run.config.seed), update)
+        run.state, _ = run.agent.update_model(run.state, drawn(run, store, update), key)
         if update % every == 0:
             print(f"| {update:,} | taught | {said(run, known)} |")
             print(f"| {update:,} | left out | {said(run, unseen)} |", flush=True)
@@ -171,9 +198,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--out", type=pathlib.Path, help="folder of the episodes")
+    where.add_argument("--of", type=pathlib.Path, help="a run of reproduce.py that stored them")
     where.add_argument("--run", type=pathlib.Path, help="a run of reproduce.py; nothing is taught")
     parser.add_argument("--task", choices=sorted(TASKS), default="walker-walk")
-    parser.add_argument("--episodes", type=int, default=15, help="of random actions")
+    parser.add_argument("--episodes", type=int, default=15, help="the first so many")
     parser.add_argument("--updates", type=int, default=1500)
     parser.add_argument("--every", type=int, default=500, help="updates between two rows")
     parser.add_argument("--size", default="1M")
@@ -187,6 +215,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with_longer_actions(task)
         if given.run is not None:
             ask(given.run)
+            return 0
+        if given.of is not None:
+            teach(stored_by(given.of, given.set, given.episodes), given.updates, given.every)
             return 0
         config = config_of(
             TASKS[given.task],

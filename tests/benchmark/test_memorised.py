@@ -3,20 +3,43 @@
 import importlib.util
 import pathlib
 
+import equinox as eqx
+import jax
 import numpy as np
 import pytest
 
-FILE = pathlib.Path(__file__).parents[2] / "benchmarks" / "memorised.py"
+FOLDER = pathlib.Path(__file__).parents[2] / "benchmarks"
+CALL = ["--episodes", "6", "--size", "debug"]
 
 
-@pytest.fixture
-def memorised(monkeypatch):
-    """The script, which finds the other one beside it."""
-    monkeypatch.syspath_prepend(str(FILE.parent))
-    spec = importlib.util.spec_from_file_location("memorised", FILE)
+def script(name):
+    """A script, which finds those beside it."""
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def memorised():
+    """The script."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(FOLDER))
+        yield script("memorised")
+
+
+@pytest.fixture(scope="module")
+def stored(memorised, tmp_path_factory):
+    """The folder of a short run as `reproduce.py` makes it, that has learnt nothing."""
+    out = tmp_path_factory.mktemp("stored")
+    assert memorised.main([*CALL, "--out", str(out), "--updates", "0"]) == 0
+    return out / "walker-walk-6-0"
+
+
+def same(one, other):
+    """Whether two modules have the same numbers."""
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs if eqx.is_array(b))
 
 
 def symlog(values):
@@ -24,14 +47,14 @@ def symlog(values):
 
 
 def test_every_fifth_episode_is_left_out_and_each_kind_is_judged_by_itself(
-    memorised, tmp_path, capsys, monkeypatch
+    memorised, stored, capsys, monkeypatch
 ):
     asked, told = [], memorised.said
     monkeypatch.setattr(
         memorised, "said", lambda run, steps: asked.append(steps) or told(run, steps)
     )
-    given = ["--out", str(tmp_path), "--episodes", "6", "--updates", "2", "--every", "2"]
-    assert memorised.main([*given, "--size", "debug"]) == 0
+    given = ["--out", str(stored.parent), "--updates", "2", "--every", "2"]
+    assert memorised.main([*CALL, *given]) == 0
     taught, left = asked
     assert len(taught.reward) == 5 and len(left.reward) == 1
     found = [np.abs(taught.obs - left.obs[0]).max(axis=(1, 2))]
@@ -50,3 +73,26 @@ def test_every_fifth_episode_is_left_out_and_each_kind_is_judged_by_itself(
 def test_a_folder_that_is_no_such_run_is_refused(memorised, tmp_path, capsys):
     assert memorised.main(["--run", str(tmp_path)]) == 2
     assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_episodes_of_a_run_are_those_that_it_stored(memorised, stored, capsys):
+    capsys.readouterr()
+    more = ["--updates", "1", "--every", "1", "--size", "debug"]
+    assert memorised.main(["--of", str(stored), "--episodes", "6", *more]) == 0
+    rows = capsys.readouterr().out.splitlines()[2:]
+    run = memorised.stored_by(stored, (), 6)
+    left = run.experience.store.ring.reward[0, 4, memorised.BEGINS :]
+    assert rows[1].split(" | ")[6].split(" / ")[1] == f"{left.mean():.3f}"
+    assert run.experience.store.added[0] == 6
+    assert memorised.main(["--of", str(stored), "--episodes", "4"]) == 2
+
+
+def test_a_behaviour_alone_learns_in_a_model_that_stays_as_it_is(memorised, stored):
+    offline = script("offline")
+    run = memorised.stored_by(stored, ())
+    offline.teach_model(run, 1)
+    before = jax.tree.map(lambda leaf: np.array(leaf) if eqx.is_array(leaf) else leaf, run.state)
+    offline.teach_behaviour(run, 1e-3, updates=3, every=4)
+    assert same(run.state.model, before.model)
+    assert not same(run.state.behaviour.actor, before.behaviour.actor)
+    assert not same(run.state.behaviour.critic, before.behaviour.critic)
