@@ -8,7 +8,7 @@ With `--out`, a new world model alone is taught random episodes of a task of `re
 every fifth, in batches of the size's own, whose windows start without a memory. With `--of`, they
 are the first that a run of `reproduce.py` stored, whatever version made it. With `--run`, nothing
 is taught: such a run is asked about the last episodes that it stored, and about as many new ones of
-its own policy.
+its own policy. What a run was given with `--set` holds here too, unless something else is given.
 
 Either way a row says, of whole episodes filtered from their start: the loss terms of observations
 (squared error of symlog, summed), of the divergence and of the reward; the reward's correlation
@@ -124,8 +124,12 @@ def stored_by(folder: pathlib.Path, settings: Sequence[str], episodes: int | Non
     config = from_json(RunConfig, meta["config"])
     if not any(f"{task.runs}-{task.speed:g}" == config.split.name for task in TASKS.values()):
         raise ConfigError(f"{folder} is not a run of benchmarks/reproduce.py.")
-    run = begin(dataclasses.replace(config, settings=tuple(settings)), found)
-    for number, checksum in enumerate(meta["rounds"][:episodes]):
+    rounds = meta["rounds"][:episodes]
+    if episodes is not None and len(rounds) < episodes:
+        raise ConfigError(f"--episodes {episodes}: {folder} has stored {len(rounds)}; give those.")
+    settings = tuple(settings) or config.settings
+    run = begin(dataclasses.replace(config, settings=settings), found)
+    for number, checksum in enumerate(rounds):
         steps, expert = EpisodeFiles(found.replay).read(number, checksum)
         run.experience.add(steps, run.worlds, expert=expert)
     return run
@@ -182,7 +186,7 @@ def ask(folder: pathlib.Path) -> None:
     restore(run, Checkpoints(found.checkpoints), replay=True)
     store = run.experience.store
     if not isinstance(run.agent, Dreamer) or store.num_scenarios != 1:
-        raise ConfigError(f"--run {folder}: is not a run of benchmarks/reproduce.py.")
+        raise ConfigError(f"{folder} is not a run of benchmarks/reproduce.py.")
     newest = store.added[0] - 1 - np.arange(min(ASKED, store.added[0]))
     known = steps_of(store, newest % store.capacity)
     length = known.reward.shape[1] - 1
@@ -191,8 +195,32 @@ def ask(folder: pathlib.Path) -> None:
     print(f"| {run.counters.updates:,} | new | {said(run, new_episodes(run, ASKED, length))} |")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Teach a new model, or ask a run's."""
+def collected(given: argparse.Namespace) -> Run:
+    """Episodes of random actions, and a run that has learnt nothing."""
+    amount = {"steps": 100_000, "ratio": 0.5, "size": given.size, "seed": given.seed}
+    config = config_of(TASKS[given.task], settings=given.set, **amount)
+    only = {"random_rounds": given.episodes, "rounds": 0, "updates": 0}
+    config = dataclasses.replace(config, budget=dataclasses.replace(config.budget, **only))
+    folder = given.out / f"{given.task}-{given.episodes}-{given.seed}"
+    return train(config, folder, resume=folder.exists())
+
+
+DEFAULTS = {
+    "task": "walker-walk",
+    "size": "1M",
+    "seed": 0,
+    "episodes": 15,
+    "updates": 1500,
+    "every": 500,
+    "set": (),
+}
+"""What may be left out."""
+READ = {"out": set(DEFAULTS), "of": {"episodes", "updates", "every", "set"}, "run": set()}
+"""Which of it each way of asking reads; the rest is the run's own."""
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line, without anything that would not be read."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -200,38 +228,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     where.add_argument("--out", type=pathlib.Path, help="folder of the episodes")
     where.add_argument("--of", type=pathlib.Path, help="a run of reproduce.py that stored them")
     where.add_argument("--run", type=pathlib.Path, help="a run of reproduce.py; nothing is taught")
-    parser.add_argument("--task", choices=sorted(TASKS), default="walker-walk")
-    parser.add_argument("--episodes", type=int, default=15, help="the first so many")
-    parser.add_argument("--updates", type=int, default=1500)
-    parser.add_argument("--every", type=int, default=500, help="updates between two rows")
-    parser.add_argument("--size", default="1M")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--set", nargs="+", default=(), metavar="NAME=VALUE", help="other values of the size"
-    )
+    parser.add_argument("--task", choices=sorted(TASKS))
+    parser.add_argument("--size")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--episodes", type=int, help="the first so many")
+    parser.add_argument("--updates", type=int)
+    parser.add_argument("--every", type=int, help="updates between two rows")
+    parser.add_argument("--set", nargs="+", metavar="NAME=VALUE", help="other values of the size")
     given = parser.parse_args(arguments)
+    way = next(name for name in READ if getattr(given, name) is not None)
+    for name, value in DEFAULTS.items():
+        if getattr(given, name) is None:
+            setattr(given, name, value)
+        elif name not in READ[way]:
+            parser.error(f"--{name} is not read beside --{way}, which has its own")
+    if given.every < 1:
+        parser.error(f"--every {given.every}: at least 1")
+    return given
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Teach a new model, or ask a run's."""
+    given = parsed(arguments)
     try:
         for task in TASKS.values():
             with_longer_actions(task)
         if given.run is not None:
             ask(given.run)
             return 0
-        if given.of is not None:
-            teach(stored_by(given.of, given.set, given.episodes), given.updates, given.every)
-            return 0
-        config = config_of(
-            TASKS[given.task],
-            steps=100_000,
-            ratio=0.5,
-            size=given.size,
-            seed=given.seed,
-            settings=given.set,
-        )
-        amount = {"random_rounds": given.episodes, "rounds": 0, "updates": 0}
-        config = dataclasses.replace(config, budget=dataclasses.replace(config.budget, **amount))
-        words = given.task, given.episodes, given.seed
-        folder = given.out / "-".join(map(str, words))
-        teach(train(config, folder, resume=folder.exists()), given.updates, given.every)
+        whose = given.of is not None
+        run = stored_by(given.of, given.set, given.episodes) if whose else collected(given)
+        teach(run, given.updates, given.every)
     except MrcomError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -95,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--set", nargs="+", default=(), metavar="NAME=VALUE", help="other values of the size"
     )
     given = parser.parse_args(arguments)
+    if given.every < 1:
+        parser.error(f"--every {given.every}: at least 1")
     try:
         for task in TASKS.values():
             with_longer_actions(task)

@@ -70,6 +70,20 @@ def test_every_fifth_episode_is_left_out_and_each_kind_is_judged_by_itself(
     assert float(errors.split(" / ")[1]) == pytest.approx((moved**2).sum(1).mean(), abs=0.006)
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--run", "r", "--updates", "3"], "--updates is not read beside --run"),
+        (["--of", "r", "--size", "12M"], "--size is not read beside --of"),
+        (["--of", "r", "--every", "0"], "--every 0: at least 1"),
+    ],
+)
+def test_what_would_not_be_read_is_refused(memorised, capsys, given, said):
+    with pytest.raises(SystemExit) as ended:
+        memorised.main(given)
+    assert ended.value.code == 2 and said in capsys.readouterr().err
+
+
 def test_a_folder_that_is_no_such_run_is_refused(memorised, tmp_path, capsys):
     assert memorised.main(["--run", str(tmp_path)]) == 2
     assert str(tmp_path) in capsys.readouterr().err
@@ -77,7 +91,7 @@ def test_a_folder_that_is_no_such_run_is_refused(memorised, tmp_path, capsys):
 
 def test_episodes_of_a_run_are_those_that_it_stored(memorised, stored, capsys):
     capsys.readouterr()
-    more = ["--updates", "1", "--every", "1", "--size", "debug"]
+    more = ["--updates", "1", "--every", "1"]
     assert memorised.main(["--of", str(stored), "--episodes", "6", *more]) == 0
     rows = capsys.readouterr().out.splitlines()[2:]
     run = memorised.stored_by(stored, (), 6)
@@ -85,6 +99,8 @@ def test_episodes_of_a_run_are_those_that_it_stored(memorised, stored, capsys):
     assert rows[1].split(" | ")[6].split(" / ")[1] == f"{left.mean():.3f}"
     assert run.experience.store.added[0] == 6
     assert memorised.main(["--of", str(stored), "--episodes", "4"]) == 2
+    assert memorised.main(["--of", str(stored), "--episodes", "7"]) == 2
+    assert "has stored 6" in capsys.readouterr().err
 
 
 def test_a_behaviour_alone_learns_in_a_model_that_stays_as_it_is(memorised, stored):
