@@ -20,7 +20,7 @@ import argparse
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax
@@ -44,7 +44,7 @@ from mrcom.simulate.simulator import Simulator
 from mrcom.train.checkpoint import Checkpoints
 from mrcom.train.episodes import EpisodeFiles
 from mrcom.train.loop import train
-from mrcom.train.run import Run, begin, empty_store, open_trained, restore
+from mrcom.train.run import Run, begin, empty_store, restore
 from mrcom.train.run_folder import open_run
 from mrcom.train.settings import RunConfig
 
@@ -111,26 +111,30 @@ def said(run: Run, steps: Steps) -> str:
     return " | ".join([*cells, f"{mean['ahead']:.2f} / {mean['stays']:.2f}"])
 
 
-def head(first: str) -> str:
+def head() -> str:
     """The table's head."""
-    columns = f"{first} | episodes | observation | divergence | reward | correlation"
+    columns = "updates | episodes | observation | divergence | reward | correlation"
     return f"| {columns} | read / came | ahead / stays |\n| ---: | --- |{' ---: |' * 4} --- | --- |"
 
 
-def stored_by(folder: pathlib.Path, settings: Sequence[str], episodes: int | None = None) -> Run:
-    """The first episodes that a run of `reproduce.py` stored, in a run that has learnt nothing."""
+def begun(folder: pathlib.Path, settings: Sequence[str] = ()) -> tuple[Run, list[int]]:
+    """A run of `reproduce.py` before it saw anything, and the checksums of what it stored."""
     found = open_run(folder)
     meta = Checkpoints(found.checkpoints).read_meta()
     config = from_json(RunConfig, meta["config"])
     if not any(f"{task.runs}-{task.speed:g}" == config.split.name for task in TASKS.values()):
         raise ConfigError(f"{folder} is not a run of benchmarks/reproduce.py.")
-    rounds = meta["rounds"][:episodes]
+    settings = tuple(settings) or config.settings
+    return begin(dataclasses.replace(config, settings=settings), found), meta["rounds"]
+
+
+def stored_by(folder: pathlib.Path, settings: Sequence[str], episodes: int | None = None) -> Run:
+    """The first episodes that a run of `reproduce.py` stored, in a run that has learnt nothing."""
+    run, rounds = begun(folder, settings)
     if episodes is not None and len(rounds) < episodes:
         raise ConfigError(f"--episodes {episodes}: {folder} has stored {len(rounds)}; give those.")
-    settings = tuple(settings) or config.settings
-    run = begin(dataclasses.replace(config, settings=settings), found)
-    for number, checksum in enumerate(rounds):
-        steps, expert = EpisodeFiles(found.replay).read(number, checksum)
+    for number, checksum in enumerate(rounds[:episodes]):
+        steps, expert = EpisodeFiles(run.folder.replay).read(number, checksum)
         run.experience.add(steps, run.worlds, expert=expert)
     return run
 
@@ -151,6 +155,12 @@ def as_new(run: Run) -> None:
     run.state = run.agent.with_statistics(state, seen.mean, seen.std)
 
 
+def teach_model(run: Run, store: Store, update: int) -> None:
+    """An update of the run's world model alone."""
+    key = jax.random.fold_in(root_key(run.config.seed), update)
+    run.state, _ = run.agent.update_model(run.state, drawn(run, store, update), key)
+
+
 def teach(run: Run, updates: int, every: int) -> None:
     """Teach a new world model four episodes of five, and say what it knows of both kinds."""
     number = np.arange(run.experience.store.added[0])
@@ -161,10 +171,9 @@ def teach(run: Run, updates: int, every: int) -> None:
     store = store_with(run, taught)
     known = steps_of(store, np.arange(len(taught.reward))[-ASKED:])
     as_new(run)
-    print(head("updates"), flush=True)
+    print(head(), flush=True)
     for update in range(1, updates + 1):
-        key = jax.random.fold_in(root_key(run.config.seed), update)
-        run.state, _ = run.agent.update_model(run.state, drawn(run, store, update), key)
+        teach_model(run, store, update)
         if update % every == 0:
             print(f"| {update:,} | taught | {said(run, known)} |")
             print(f"| {update:,} | left out | {said(run, unseen)} |", flush=True)
@@ -181,16 +190,13 @@ def new_episodes(run: Run, number: int, length: int) -> Steps:
 
 def ask(folder: pathlib.Path) -> None:
     """Say what a run's model knows of its last stored episodes, and of as many new ones."""
-    found = open_run(folder)
-    run = open_trained(found)
-    restore(run, Checkpoints(found.checkpoints), replay=True)
+    run, _ = begun(folder)
+    restore(run, Checkpoints(run.folder.checkpoints), replay=True)
     store = run.experience.store
-    if not isinstance(run.agent, Dreamer) or store.num_scenarios != 1:
-        raise ConfigError(f"{folder} is not a run of benchmarks/reproduce.py.")
     newest = store.added[0] - 1 - np.arange(min(ASKED, store.added[0]))
     known = steps_of(store, newest % store.capacity)
     length = known.reward.shape[1] - 1
-    print(head("updates"))
+    print(head())
     print(f"| {run.counters.updates:,} | stored | {said(run, known)} |")
     print(f"| {run.counters.updates:,} | new | {said(run, new_episodes(run, ASKED, length))} |")
 
@@ -247,22 +253,31 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return given
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Teach a new model, or ask a run's."""
-    given = parsed(arguments)
+def ended(work: Callable[[], None]) -> int:
+    """Do something with the bodies of all tasks known; what the process exits with."""
     try:
         for task in TASKS.values():
             with_longer_actions(task)
-        if given.run is not None:
-            ask(given.run)
-            return 0
-        whose = given.of is not None
-        run = stored_by(given.of, given.set, given.episodes) if whose else collected(given)
-        teach(run, given.updates, given.every)
+        work()
     except MrcomError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Teach a new model, or ask a run's."""
+    given = parsed(arguments)
+
+    def work() -> None:
+        if given.run is not None:
+            ask(given.run)
+            return
+        whose = given.of is not None
+        run = stored_by(given.of, given.set, given.episodes) if whose else collected(given)
+        teach(run, given.updates, given.every)
+
+    return ended(work)
 
 
 if __name__ == "__main__":

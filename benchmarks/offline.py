@@ -19,12 +19,22 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 import numpy as np
-from memorised import ASKED, as_new, drawn, head, new_episodes, said, steps_of, stored_by
-from reproduce import REPEAT, TASKS, with_longer_actions
+from memorised import (
+    ASKED,
+    as_new,
+    drawn,
+    ended,
+    head,
+    new_episodes,
+    said,
+    steps_of,
+    stored_by,
+    teach_model,
+)
+from reproduce import REPEAT
 
 from mrcom.agents.dreamer import Dreamer
 from mrcom.behaviour.steps import start_moments
-from mrcom.core.errors import MrcomError
 from mrcom.core.rng import root_key
 from mrcom.train.run import Run
 
@@ -45,15 +55,6 @@ def behaviour_alone(agent: Dreamer, rate: float) -> Dreamer:
         method=dataclasses.replace(agent.method, weights=weights),
         config=dataclasses.replace(agent.config, optimizer=optimizer),
     )
-
-
-def teach_model(run: Run, updates: int) -> None:
-    """A new model from all that the run stored."""
-    as_new(run)
-    for update in range(updates):
-        key = jax.random.fold_in(root_key(run.config.seed), update)
-        batch = drawn(run, run.experience.store, update)
-        run.state, _ = run.agent.update_model(run.state, batch, key)
 
 
 def teach_behaviour(run: Run, rate: float, updates: int, every: int) -> None:
@@ -97,20 +98,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.every < 1:
         parser.error(f"--every {given.every}: at least 1")
-    try:
-        for task in TASKS.values():
-            with_longer_actions(task)
+
+    def work() -> None:
         run = stored_by(given.of, given.set)
-        teach_model(run, given.model_updates)
-        last = np.arange(run.experience.store.added[0])[-ASKED:]
-        known = steps_of(run.experience.store, last)
-        print(head("updates"))
+        store = run.experience.store
+        as_new(run)
+        for update in range(given.model_updates):
+            teach_model(run, store, update)
+        known = steps_of(store, np.arange(store.added[0])[-ASKED:])
+        print(head())
         print(f"| {given.model_updates:,} | taught | {said(run, known)} |\n", flush=True)
         teach_behaviour(run, given.rate, given.updates, given.every)
-    except MrcomError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    return ended(work)
 
 
 if __name__ == "__main__":

@@ -53,12 +53,18 @@ def test_every_fifth_episode_is_left_out_and_each_kind_is_judged_by_itself(
     monkeypatch.setattr(
         memorised, "said", lambda run, steps: asked.append(steps) or told(run, steps)
     )
+    stores, draw = [], memorised.drawn
+    monkeypatch.setattr(
+        memorised, "drawn", lambda run, store, at: stores.append(store) or draw(run, store, at)
+    )
     given = ["--out", str(stored.parent), "--updates", "2", "--every", "2"]
     assert memorised.main([*CALL, *given]) == 0
     taught, left = asked
     assert len(taught.reward) == 5 and len(left.reward) == 1
     found = [np.abs(taught.obs - left.obs[0]).max(axis=(1, 2))]
     assert np.min(found) > 0.1
+    assert [store.added[0] for store in stores] == [5, 5]
+    assert np.array_equal(stores[0].ring.obs[0, :5], taught.obs)
     head, rule, *rows = capsys.readouterr().out.splitlines()
     assert [row.split(" | ")[1] for row in rows] == ["taught", "left out"]
     assert head.count("|") == rule.count("|") == rows[0].count("|") == rows[1].count("|")
@@ -106,7 +112,8 @@ def test_episodes_of_a_run_are_those_that_it_stored(memorised, stored, capsys):
 def test_a_behaviour_alone_learns_in_a_model_that_stays_as_it_is(memorised, stored):
     offline = script("offline")
     run = memorised.stored_by(stored, ())
-    offline.teach_model(run, 1)
+    memorised.as_new(run)
+    memorised.teach_model(run, run.experience.store, 0)
     before = jax.tree.map(lambda leaf: np.array(leaf) if eqx.is_array(leaf) else leaf, run.state)
     offline.teach_behaviour(run, 1e-3, updates=3, every=4)
     assert same(run.state.model, before.model)
