@@ -1,6 +1,7 @@
 """A scenario: a body with values of its dynamics, reward and observation. A frozen record."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -86,7 +87,7 @@ class Scenario:
         """The body itself."""
         return body_named(self.body)
 
-    @property
+    @functools.cached_property
     def hash(self) -> str:
         """Twelve digits that are equal for equal records, on every machine."""
         return short_hash(self)
